@@ -1,0 +1,461 @@
+/**
+ * Every error that a caller can meet, one row each: the HTTP status, OpenAI's `type` and `code`, whether a retry can
+ * help, and the sentence that says what to do. Anything thrown that is not an `ApiError` is a bug: it becomes
+ * `internal_error`, is logged with the request id, and nothing else about it leaves.
+ *
+ * Shapes and texts follow OpenAI's so that SDKs and people's retry code work unchanged.
+ */
+
+export type ErrorRow<Detail> = {
+  readonly status: number
+  readonly type: string
+  readonly code: string | null
+  /** False sends `x-should-retry: false`, because OpenAI's SDKs retry every 429 and 5xx unless told not to. */
+  readonly retryable: boolean
+  readonly message: (detail: Detail) => string
+  readonly param?: (detail: Detail) => string | null
+}
+
+const row = <Detail = void>(errorRow: ErrorRow<Detail>): ErrorRow<Detail> => errorRow
+
+const request = { type: 'invalid_request_error', retryable: false } as const
+const unavailable = { type: 'service_unavailable_error', retryable: true } as const
+
+const howToGetKey = 'An owner creates keys with `keyhouse keys create`.'
+
+export const errors = {
+  // 401: who is asking
+  missing_api_key: row({
+    ...request,
+    status: 401,
+    code: null,
+    message: () =>
+      "You didn't provide an API key. Send it in the Authorization header using Bearer auth " +
+      `(Authorization: Bearer YOUR_KEY), or as the password of HTTP Basic auth. ${howToGetKey}`,
+  }),
+  invalid_api_key: row<{ redacted: string; hint: string }>({
+    ...request,
+    status: 401,
+    code: 'invalid_api_key',
+    message: ({ redacted, hint }) => `Incorrect API key provided: ${redacted}. ${hint}`,
+  }),
+  key_revoked: row<{ redacted: string }>({
+    ...request,
+    status: 401,
+    code: 'invalid_api_key',
+    message: ({ redacted }) => `The API key ${redacted} has been revoked. ${howToGetKey}`,
+  }),
+  key_expired: row<{ redacted: string; expiredAt: string }>({
+    ...request,
+    status: 401,
+    code: 'invalid_api_key',
+    message: ({ redacted, expiredAt }) => `The API key ${redacted} expired at ${expiredAt}. ${howToGetKey}`,
+  }),
+  key_in_url: row({
+    ...request,
+    status: 401,
+    code: null,
+    message: () =>
+      'An API key was sent in the URL, where proxies and logs keep it. Treat that key as leaked: revoke it, ' +
+      'and send the new one in the Authorization header (Authorization: Bearer YOUR_KEY).',
+  }),
+  conflicting_credentials: row({
+    ...request,
+    status: 401,
+    code: null,
+    message: () => 'Two different credentials were sent in one request. Send exactly one, in the Authorization header.',
+  }),
+  mismatched_organization: row({
+    ...request,
+    status: 401,
+    code: 'mismatched_organization',
+    message: () =>
+      "OpenAI-Organization header should match organization for API key. Remove the header or use that organization's key.",
+  }),
+  mismatched_project: row({
+    ...request,
+    status: 401,
+    code: 'mismatched_project',
+    message: () =>
+      "OpenAI-Project header should match project for API key. Remove the header or use that project's key.",
+  }),
+  admin_key_on_gateway: row({
+    ...request,
+    status: 401,
+    code: null,
+    message: () =>
+      'Admin API keys manage the organization and cannot call models. Use a project key: `keyhouse keys create`.',
+  }),
+  admin_key_required: row({
+    ...request,
+    status: 401,
+    code: null,
+    message: () =>
+      'This endpoint belongs to the Administration API and needs an admin API key (sk-kh-admin-…). ' +
+      'The first one was printed when Keyhouse first started.',
+  }),
+  metrics_closed: row({
+    ...request,
+    status: 401,
+    code: null,
+    message: () =>
+      'Metrics are shown to clients on this machine only. To read them from elsewhere, set metrics-token and send it ' +
+      'as Authorization: Bearer TOKEN.',
+  }),
+  missing_scopes: row<{ scopes: readonly string[] }>({
+    ...request,
+    status: 401,
+    code: 'missing_scope',
+    message: ({ scopes }) =>
+      `You have insufficient permissions for this operation. Missing scopes: ${scopes.join(', ')}. Ask an owner to ` +
+      'add them to this key, or use a key that has them.',
+  }),
+
+  // 403 and 404: what may be reached
+  project_archived: row<{ project: string }>({
+    ...request,
+    status: 401,
+    code: 'project_archived',
+    message: ({ project }) => `Project \`${project}\` is archived and refuses calls. Use a key of an active project.`,
+  }),
+  operator_only: row({
+    ...request,
+    status: 403,
+    code: null,
+    message: () =>
+      'Only the organization that operates this Keyhouse may do this. Use an admin key of that organization.',
+  }),
+  test_key_live_model: row<{ model: string }>({
+    ...request,
+    status: 403,
+    code: 'model_not_found',
+    param: () => 'model',
+    message: ({ model }) =>
+      `Test keys (sk-kh-test-…) only reach the deterministic test models, not \`${model}\`. Use ` +
+      '`keyhouse-test-chat` or a project key.',
+  }),
+  model_not_found: row<{ model: string }>({
+    ...request,
+    status: 404,
+    code: 'model_not_found',
+    param: () => 'model',
+    message: ({ model }) =>
+      `The model \`${model}\` does not exist or you do not have access to it. GET /v1/models lists what this key can call.`,
+  }),
+  wrong_model_kind: row<{ model: string; endpoint: string; use: string }>({
+    ...request,
+    status: 400,
+    code: 'unsupported_model',
+    param: () => 'model',
+    message: ({ model, endpoint, use }) => `The model \`${model}\` cannot be used with ${endpoint}. ${use}`,
+  }),
+  model_price_missing: row<{ model: string }>({
+    ...request,
+    status: 400,
+    code: 'model_price_missing',
+    param: () => 'model',
+    message: ({ model }) =>
+      `The model \`${model}\` has no price, and a model is never free by accident. The operator sets one with ` +
+      '`keyhouse models price`, or allows it with the setting unpriced-models = free.',
+  }),
+  not_found: row<{ what: string }>({
+    ...request,
+    status: 404,
+    code: 'not_found',
+    message: ({ what }) => `No such ${what}.`,
+  }),
+  unknown_url: row<{ method: string; path: string }>({
+    ...request,
+    status: 404,
+    code: null,
+    message: ({ method, path }) =>
+      `Invalid URL (${method} ${path}). The API lives under /v1, as in /v1/chat/completions.`,
+  }),
+  method_not_allowed: row<{ method: string; path: string; allow: string }>({
+    ...request,
+    status: 405,
+    code: null,
+    message: ({ method, path, allow }) => `Not allowed to ${method} on ${path} (HINT: use ${allow}).`,
+  }),
+
+  // 400 and its kin: what was sent
+  invalid_json: row({
+    ...request,
+    status: 400,
+    code: null,
+    message: () =>
+      "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP library " +
+      'correctly. The API expects a JSON payload, but what was sent was not valid JSON.)',
+  }),
+  json_too_deep: row<{ depthMax: number }>({
+    ...request,
+    status: 400,
+    code: null,
+    message: ({ depthMax }) => `The JSON body is nested deeper than ${depthMax} levels. Flatten it.`,
+  }),
+  wrong_content_type: row<{ sent: string }>({
+    ...request,
+    status: 415,
+    code: 'unsupported_content_type',
+    message: ({ sent }) => `Invalid Content-Type header (${sent}), expected application/json.`,
+  }),
+  unsupported_content_encoding: row<{ sent: string }>({
+    ...request,
+    status: 415,
+    code: 'unsupported_content_encoding',
+    message: ({ sent }) => `Content-Encoding ${sent} is not supported. Send the body uncompressed.`,
+  }),
+  body_too_large: row<{ bytesMax: number }>({
+    ...request,
+    status: 413,
+    code: 'request_too_large',
+    message: ({ bytesMax }) =>
+      `The request body is larger than this server accepts (${bytesMax} bytes). Send less, or ask the operator to ` +
+      'raise body-bytes-max.',
+  }),
+  body_timeout: row<{ timeoutMs: number }>({
+    ...request,
+    retryable: true,
+    status: 408,
+    code: 'request_timeout',
+    message: ({ timeoutMs }) => `The request body did not arrive within ${timeoutMs} ms. Send it again.`,
+  }),
+  headers_too_large: row({
+    ...request,
+    status: 431,
+    code: 'headers_too_large',
+    message: () => 'The request headers are larger than this server accepts. Remove cookies or other large headers.',
+  }),
+  headers_timeout: row({
+    ...request,
+    retryable: true,
+    status: 408,
+    code: 'request_timeout',
+    message: () => 'The request headers did not arrive in time. Send the request again.',
+  }),
+  malformed_http: row<{ reason: string }>({
+    ...request,
+    status: 400,
+    code: null,
+    message: ({ reason }) => `The request is not valid HTTP (${reason}). Check the client or the proxy in between.`,
+  }),
+  invalid_parameter: row<{ param: string | null; message: string; code?: string }>({
+    ...request,
+    status: 400,
+    code: null,
+    param: ({ param }) => param,
+    message: ({ message }) => message,
+  }),
+  missing_parameter: row<{ param: string }>({
+    ...request,
+    status: 400,
+    code: 'missing_required_parameter',
+    param: ({ param }) => param,
+    message: ({ param }) => `Missing required parameter: '${param}'.`,
+  }),
+  conflict: row<{ message: string }>({
+    ...request,
+    status: 409,
+    code: 'conflict',
+    message: ({ message }) => message,
+  }),
+
+  // 429: how much
+  rate_limit_exceeded: row<{ message: string; dimension: 'requests' | 'tokens' }>({
+    status: 429,
+    type: 'requests',
+    code: 'rate_limit_exceeded',
+    retryable: true,
+    message: ({ message }) => message,
+  }),
+  request_exceeds_limit: row<{ message: string; dimension: 'requests' | 'tokens' }>({
+    status: 429,
+    type: 'tokens',
+    code: 'rate_limit_exceeded',
+    retryable: false,
+    message: ({ message }) => message,
+  }),
+  too_many_failed_keys: row({
+    status: 429,
+    type: 'requests',
+    code: 'rate_limit_exceeded',
+    retryable: true,
+    message: () => 'Too many requests with unknown API keys came from this address. Check the key, then try again.',
+  }),
+  credit_balance_exhausted: row<{ neededUsd: string; leftUsd: string }>({
+    status: 429,
+    type: 'insufficient_quota',
+    code: 'credit_balance_exhausted',
+    retryable: false,
+    message: ({ neededUsd, leftUsd }) =>
+      `The organization's credit balance ($${leftUsd}) does not cover the most that this request can cost ` +
+      `($${neededUsd}). Lower max_tokens, or ask an owner to add credit: \`keyhouse credits add\`.`,
+  }),
+
+  // 5xx: ours or the provider's
+  model_loading: row<{ model: string; percent: number }>({
+    ...unavailable,
+    status: 503,
+    code: 'model_loading',
+    message: ({ model, percent }) =>
+      `The model \`${model}\` is still being downloaded (${percent} %). Try again in a moment; ` +
+      '`keyhouse models list` shows the progress.',
+  }),
+  model_unavailable: row<{ model: string; reason: string }>({
+    ...unavailable,
+    retryable: false,
+    status: 503,
+    code: 'model_unavailable',
+    message: ({ model, reason }) => `The model \`${model}\` is not available: ${reason}`,
+  }),
+  server_is_overloaded: row({
+    ...unavailable,
+    status: 503,
+    code: 'server_is_overloaded',
+    message: () => 'This server is at its limit of concurrent requests. Try again in a moment.',
+  }),
+  server_draining: row({
+    ...unavailable,
+    status: 503,
+    code: 'server_shutting_down',
+    message: () => 'This server is shutting down and takes no new requests. Try again in a moment.',
+  }),
+  storage_unavailable: row({
+    ...unavailable,
+    status: 503,
+    code: 'storage_unavailable',
+    message: () =>
+      'The database cannot be reached, so this request could not be checked and was refused before it cost anything. ' +
+      'Try again in a moment.',
+  }),
+  storage_full: row<{ what: string }>({
+    ...unavailable,
+    status: 503,
+    code: 'storage_full',
+    message: ({ what }) =>
+      `This server cannot record usage (${what}), so new calls are refused before they cost anything. ` +
+      'The operator must free disk space or bring the database back.',
+  }),
+  upstream_unreachable: row<{ provider: string }>({
+    ...unavailable,
+    type: 'server_error',
+    status: 502,
+    code: 'upstream_unreachable',
+    message: ({ provider }) => `The provider \`${provider}\` could not be reached. Try again in a moment.`,
+  }),
+  upstream_timeout: row<{ provider: string }>({
+    ...unavailable,
+    type: 'server_error',
+    status: 504,
+    code: 'upstream_timeout',
+    message: ({ provider }) => `The provider \`${provider}\` did not answer in time. Try again in a moment.`,
+  }),
+  upstream_error: row<{ provider: string; status: number }>({
+    ...unavailable,
+    type: 'server_error',
+    status: 502,
+    code: 'upstream_error',
+    message: ({ provider, status }) =>
+      `The provider \`${provider}\` failed with status ${status}. Try again in a moment.`,
+  }),
+  upstream_invalid: row<{ provider: string }>({
+    ...unavailable,
+    type: 'server_error',
+    status: 502,
+    code: 'upstream_invalid',
+    message: ({ provider }) =>
+      `The provider \`${provider}\` sent an answer that could not be read. Try again in a moment.`,
+  }),
+  upstream_credential: row<{ provider: string }>({
+    ...unavailable,
+    type: 'server_error',
+    retryable: false,
+    status: 502,
+    code: 'upstream_credential',
+    message: ({ provider }) =>
+      `The provider \`${provider}\` refused Keyhouse's own credential. The operator must update it: \`keyhouse providers add\`.`,
+  }),
+  stream_cut: row<{ provider: string }>({
+    ...unavailable,
+    type: 'server_error',
+    status: 502,
+    code: 'stream_cut',
+    message: ({ provider }) =>
+      `The provider \`${provider}\` broke off in the middle of the answer. Send the request again.`,
+  }),
+  internal_error: row<{ requestId: string }>({
+    status: 500,
+    type: 'server_error',
+    code: null,
+    retryable: true,
+    message: ({ requestId }) =>
+      `The server had an error while processing your request. Sorry about that! Ask the operator to look up ${requestId} in the log.`,
+  }),
+} as const
+
+export type ErrorCode = keyof typeof errors
+export type ErrorDetail<Code extends ErrorCode> = (typeof errors)[Code] extends ErrorRow<infer Detail> ? Detail : never
+
+/** What goes over the wire, inside `{"error": …}`. All four members are always there, as OpenAI's schema demands. */
+export type WireError = { message: string; type: string; param: string | null; code: string | null }
+
+export type ErrorExtras = {
+  /** How long to wait before a retry can help; becomes `retry-after` and `retry-after-ms`. */
+  readonly retryAfterMs?: number
+  readonly headers?: Readonly<Record<string, string>>
+  /** For us: logged, never sent. */
+  readonly cause?: unknown
+}
+
+/** An expected failure, told to the caller in OpenAI's envelope. */
+export class ApiError extends Error {
+  readonly errorCode: ErrorCode
+  readonly status: number
+  readonly retryable: boolean
+  readonly wire: WireError
+  readonly retryAfterMs: number | undefined
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(errorCode: ErrorCode, wire: WireError, extras: ErrorExtras = {}) {
+    super(wire.message, extras.cause === undefined ? undefined : { cause: extras.cause })
+    this.name = 'ApiError'
+    this.errorCode = errorCode
+    this.status = errors[errorCode].status
+    this.retryable = errors[errorCode].retryable
+    this.wire = wire
+    this.retryAfterMs = extras.retryAfterMs
+    this.headers = extras.headers ?? {}
+  }
+}
+
+/** `throw apiError('model_not_found', { model })`: the row decides status, type and text. */
+export function apiError<Code extends ErrorCode>(
+  errorCode: Code,
+  ...[detail, extras]: ErrorDetail<Code> extends void
+    ? [detail?: undefined, extras?: ErrorExtras]
+    : [detail: ErrorDetail<Code>, extras?: ErrorExtras]
+): ApiError {
+  // The table's rows differ in their detail type; the signature above has already matched this detail to its row.
+  const errorRow = errors[errorCode] as unknown as ErrorRow<unknown>
+  const dimension = (detail as { dimension?: string } | undefined)?.dimension
+  const wire = {
+    message: errorRow.message(detail),
+    type: dimension ?? errorRow.type,
+    param: errorRow.param?.(detail) ?? null,
+    code: (detail as { code?: string } | undefined)?.code ?? errorRow.code,
+  }
+  return new ApiError(errorCode, wire, extras)
+}
+
+export const errorBody = (error: ApiError): string => JSON.stringify({ error: error.wire })
+
+/** Headers that belong to an error: when to retry, or that retrying is pointless. */
+export function errorHeaders(error: ApiError): Record<string, string> {
+  const headers: Record<string, string> = { ...error.headers }
+  if (!error.retryable) headers['x-should-retry'] = 'false'
+  if (error.retryAfterMs !== undefined) {
+    headers['retry-after'] = String(Math.max(1, Math.ceil(error.retryAfterMs / 1000)))
+    headers['retry-after-ms'] = String(Math.max(1, Math.ceil(error.retryAfterMs)))
+  }
+  return headers
+}
