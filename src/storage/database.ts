@@ -1,0 +1,100 @@
+/**
+ * PostgreSQL, one driver for the embedded server and for the user's own. Every query has a deadline, on our side and on
+ * the server's; statements are prepared by name where it is hot; SQL is text with parameters, never glued from input.
+ */
+import pg from 'pg'
+
+export type DatabaseSettings = {
+  readonly connection: pg.PoolConfig
+  readonly connectionsMax: number
+  /** How long to wait for a free connection, or for the server to accept one. */
+  readonly connectTimeoutMs: number
+  /** How long one statement may take. */
+  readonly statementTimeoutMs: number
+}
+
+/** Whatever runs statements: the pool, or one transaction of it. */
+export type Queryable = {
+  query<Row extends pg.QueryResultRow>(statement: Statement, values?: readonly unknown[]): Promise<Row[]>
+}
+
+export type Database = Queryable & {
+  transaction<Result>(work: (tx: Queryable) => Promise<Result>): Promise<Result>
+  /** A connection of its own, for LISTEN and for COPY; the caller ends it. */
+  connect(): Promise<pg.Client>
+  close(): Promise<void>
+}
+
+export type Statement = { readonly name?: string; readonly text: string }
+
+/** A statement that the server plans once per connection. Names are global: one statement, one name. */
+export const prepared = (name: string, text: string): Statement => ({ name, text })
+export const sql = (text: string): Statement => ({ text })
+
+const int8 = 20
+const types = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    oid === int8 ? BigInt : (pg.types.getTypeParser(oid, format) as (text: string) => unknown),
+}
+
+export function openDatabase(settings: DatabaseSettings, onError: (error: Error) => void): Database {
+  const config: pg.PoolConfig = {
+    ...settings.connection,
+    // pg's own type for `types` is wider than what it calls: one function from oid to parser
+    types: types as pg.CustomTypesConfig,
+    application_name: 'keyhouse',
+    connectionTimeoutMillis: settings.connectTimeoutMs,
+    statement_timeout: settings.statementTimeoutMs,
+    query_timeout: settings.statementTimeoutMs + 1000,
+    keepAlive: true,
+  }
+  const pool = new pg.Pool({ ...config, max: settings.connectionsMax })
+  pool.on('error', onError)
+
+  return {
+    query: (statement, values) => run(pool, statement, values),
+    transaction: work => transact(pool, work),
+    async connect() {
+      const client = new pg.Client({ ...config, query_timeout: undefined, statement_timeout: undefined })
+      client.on('error', onError)
+      await client.connect()
+      return client
+    },
+    close: () => pool.end(),
+  }
+}
+
+async function run<Row extends pg.QueryResultRow>(
+  runner: pg.Pool | pg.PoolClient,
+  statement: Statement,
+  values: readonly unknown[] = [],
+): Promise<Row[]> {
+  const result = await runner.query<Row>({ ...statement, values: [...values] })
+  return result.rows
+}
+
+async function transact<Result>(pool: pg.Pool, work: (tx: Queryable) => Promise<Result>): Promise<Result> {
+  const client = await pool.connect()
+  let broken: Error | undefined
+  try {
+    await client.query('begin')
+    const result = await work({ query: (statement, values) => run(client, statement, values) })
+    await client.query('commit')
+    return result
+  } catch (error) {
+    // A connection that cannot even roll back is thrown away by release(error); the first error is the one that matters.
+    await client.query('rollback').catch(rollbackError => {
+      broken = rollbackError
+    })
+    throw error
+  } finally {
+    client.release(broken)
+  }
+}
+
+/** The first row of a query that gives exactly one. */
+export function only<Row>(rows: readonly Row[]): Row {
+  const [row] = rows
+  if (row === undefined || rows.length > 1) throw new Error(`expected one row, got ${rows.length}`)
+  return row
+}

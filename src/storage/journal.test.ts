@@ -1,0 +1,111 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { Journal, type JournalSink } from './journal.ts'
+
+let directory = ''
+const errors: string[] = []
+const onError = (message: string): void => void errors.push(message)
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'keyhouse-journal-'))
+  errors.length = 0
+})
+afterEach(() => rm(directory, { recursive: true }))
+
+const open = (sink: JournalSink, settings: Partial<{ segmentBytesMax: number; bytesMax: number }> = {}) =>
+  Journal.open({ directory, segmentBytesMax: 1_000_000, bytesMax: 10_000_000, ...settings }, sink, onError)
+
+const away: JournalSink = async () => {
+  throw new Error('the database is away')
+}
+const into =
+  (records: string[]): JournalSink =>
+  async batch =>
+    void records.push(...batch)
+
+test('a record that was appended is on the disk, and reaches the database once', async () => {
+  const delivered: string[] = []
+  const journal = await open(into(delivered))
+  await journal.append({ id: 1 })
+  const [segment = ''] = await readdir(directory)
+  expect(await readFile(join(directory, segment), 'utf8')).toContain('{"id":1}')
+  await journal.flush(5_000)
+  await journal.close()
+  expect(delivered).toEqual(['{"id":1}'])
+  expect(await readdir(directory)).toEqual([])
+})
+
+test('what the database has not taken is there after a restart, in order', async () => {
+  const first = await open(away)
+  for (let id = 0; id < 50; id += 1) await first.append({ id })
+  await first.close()
+  const delivered: string[] = []
+  const second = await open(into(delivered))
+  await second.flush(5_000)
+  await second.close()
+  expect(delivered.map(json => JSON.parse(json).id)).toEqual(Array.from({ length: 50 }, (_, id) => id))
+})
+
+test('a torn last line is forgotten, and the lines before it are not', async () => {
+  const first = await open(away)
+  await first.append({ id: 1 })
+  await first.append({ id: 2 })
+  await first.close()
+  const [name = ''] = await readdir(directory)
+  const text = await readFile(join(directory, name), 'utf8')
+  await writeFile(join(directory, name), text.slice(0, -4))
+  const delivered: string[] = []
+  const second = await open(into(delivered))
+  await second.flush(5_000)
+  await second.close()
+  expect(delivered).toEqual(['{"id":1}'])
+  expect(errors).toEqual([])
+})
+
+test('a damaged line is reported and its file kept, and the good lines still arrive', async () => {
+  const first = await open(away)
+  await first.append({ id: 1 })
+  await first.append({ id: 2 })
+  await first.close()
+  const [name = ''] = await readdir(directory)
+  const text = await readFile(join(directory, name), 'utf8')
+  await writeFile(join(directory, name), text.replace('{"id":1}', '{"id":7}'))
+  const delivered: string[] = []
+  const second = await open(into(delivered))
+  await second.flush(5_000)
+  await second.close()
+  expect(delivered).toEqual(['{"id":2}'])
+  expect(errors.join()).toContain('damaged')
+  expect(await readdir(directory)).toEqual([`${name}.damaged`])
+})
+
+test('a journal that is full says so until the database has caught up', async () => {
+  let isAway = true
+  const journal = await open(async batch => (isAway ? away(batch) : undefined), { bytesMax: 100, segmentBytesMax: 40 })
+  for (let id = 0; id < 10; id += 1) await journal.append({ id })
+  expect(journal.refusal).toContain('wait for the database')
+  isAway = false
+  await journal.flush(5_000)
+  await journal.append({ id: 10 })
+  await journal.flush(5_000)
+  expect(journal.refusal).toBeUndefined()
+  await journal.close()
+})
+
+test('appends that come together share a write', async () => {
+  const delivered: string[] = []
+  const journal = await open(into(delivered))
+  await Promise.all(Array.from({ length: 500 }, (_, id) => journal.append({ id })))
+  await journal.flush(5_000)
+  await journal.close()
+  expect(new Set(delivered).size).toBe(500)
+})
+
+test('a flush that cannot finish says what is left', async () => {
+  const journal = await open(away)
+  await journal.append({ id: 1 })
+  await expect(journal.flush(300)).rejects.toThrow(/1 usage records still wait.*the database is away/)
+  await journal.close()
+})

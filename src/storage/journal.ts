@@ -1,0 +1,284 @@
+/**
+ * The usage journal: what was used is on this node's disk before the last byte of the answer leaves, and stays there
+ * until the database has it.
+ *
+ * Records are lines of `<crc32 in hex> <json>` in numbered segment files. Appends are grouped: all that arrives while one
+ * write is under way goes out with the next, and each write is durable when it returns (O_DSYNC). A torn last line is of
+ * an append that nobody was told about. The database takes records by event id, so replaying too much is harmless.
+ *
+ * It never drops a record, and it never grows past `bytesMax`: then `refusal` says why, and no new call is admitted.
+ */
+import { constants } from 'node:fs'
+import { type FileHandle, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { crc32 } from 'node:zlib'
+
+export type JournalSettings = {
+  readonly directory: string
+  /** A segment that is longer than this is closed and a new one begun. */
+  readonly segmentBytesMax: number
+  /** All segments together. */
+  readonly bytesMax: number
+}
+
+/** Takes records to where they are kept for good. May be given the same records again. */
+export type JournalSink = (records: readonly string[]) => Promise<void>
+
+export type JournalReport = {
+  /** Why no new call may be admitted, or undefined. */
+  readonly refusal: string | undefined
+  readonly waiting: number
+  readonly bytes: number
+  readonly lastSinkError: string | undefined
+}
+
+type Append = { readonly line: string; readonly json: string; done(): void; failed(error: unknown): void }
+type Segment = { readonly path: string; bytes: number; waiting: number }
+type Waiting = { readonly json: string; readonly segment: Segment }
+
+/** How many records one delivery carries at most. */
+const batchMax = 2000
+/** Between deliveries, so that a quiet node sends small batches and a busy one large ones. */
+const deliverEveryMs = 100
+const retryMsMin = 200
+const retryMsMax = 5_000
+
+const encode = (json: string): string => `${crc32(json).toString(16).padStart(8, '0')} ${json}\n`
+
+export class Journal {
+  readonly #settings: JournalSettings
+  readonly #sink: JournalSink
+  readonly #onError: (message: string, error: unknown) => void
+  readonly #segments: Segment[] = []
+  #file: FileHandle | undefined
+  #appends: Append[] = []
+  #writing: Promise<void> | undefined
+  #waiting: Waiting[] = []
+  #delivering: Promise<void> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #retryMs = retryMsMin
+  #writeError: string | undefined
+  #sinkError: string | undefined
+  #nextSegment = 1
+  #closed = false
+
+  private constructor(
+    settings: JournalSettings,
+    sink: JournalSink,
+    onError: (message: string, error: unknown) => void,
+  ) {
+    this.#settings = settings
+    this.#sink = sink
+    this.#onError = onError
+  }
+
+  /** Opens the directory and takes up what an earlier run left there, to be delivered first. */
+  static async open(
+    settings: JournalSettings,
+    sink: JournalSink,
+    onError: (message: string, error: unknown) => void,
+  ): Promise<Journal> {
+    const journal = new Journal(settings, sink, onError)
+    await mkdir(settings.directory, { recursive: true, mode: 0o700 })
+    await journal.#takeUp()
+    await journal.#beginSegment()
+    return journal
+  }
+
+  report(): JournalReport {
+    return {
+      refusal: this.#refusal(),
+      waiting: this.#waiting.length,
+      bytes: this.#bytes(),
+      lastSinkError: this.#sinkError,
+    }
+  }
+
+  /** Undefined while new calls may be admitted. */
+  get refusal(): string | undefined {
+    return this.#writeError ?? (this.#bytes() > this.#settings.bytesMax ? this.#refusal() : undefined)
+  }
+
+  /**
+   * Resolves when the record is durable on this disk.
+   * @throws Error when the disk refuses; the record is then not in the journal, and the caller keeps its hold.
+   */
+  append(record: object): Promise<void> {
+    const json = JSON.stringify(record)
+    return new Promise((resolve, reject) => {
+      this.#appends.push({ line: encode(json), json, done: resolve, failed: reject })
+      this.#writing ??= this.#writeAll()
+    })
+  }
+
+  /** Delivers all that is waiting; resolves when the database has it. Fails when the deadline passes first. */
+  async flush(deadlineMs: number): Promise<void> {
+    const deadline = performance.now() + deadlineMs
+    while (this.#appends.length > 0 || this.#writing || this.#waiting.length > 0) {
+      if (performance.now() > deadline) {
+        throw new Error(
+          `${this.#waiting.length} usage records still wait in the journal: ${this.#sinkError ?? 'too slow'}`,
+        )
+      }
+      await this.#writing
+      await this.#deliver()
+      if (this.#sinkError) await new Promise(resolve => setTimeout(resolve, retryMsMin))
+    }
+  }
+
+  /** Closes the file. What was not delivered stays on the disk for the next start. */
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    await this.#writing
+    await this.#delivering
+    await this.#file?.close()
+    await this.#dropDelivered(true)
+  }
+
+  #refusal(): string | undefined {
+    if (this.#writeError) return this.#writeError
+    const bytes = this.#bytes()
+    if (bytes <= this.#settings.bytesMax) return undefined
+    return `${bytes} bytes of usage wait for the database: ${this.#sinkError ?? 'it is slower than the calls'}`
+  }
+
+  #bytes(): number {
+    let bytes = 0
+    for (const segment of this.#segments) bytes += segment.bytes
+    return bytes
+  }
+
+  async #takeUp(): Promise<void> {
+    const names = (await readdir(this.#settings.directory)).filter(name => /^\d{10}\.log$/.test(name)).sort()
+    for (const name of names) {
+      const path = join(this.#settings.directory, name)
+      this.#nextSegment = Number.parseInt(name, 10) + 1
+      const { records, damaged } = parseSegment(await readFile(path, 'utf8'))
+      if (damaged > 0) await this.#keepDamaged(path, damaged)
+      const segment = { path, bytes: damaged > 0 ? 0 : (await stat(path)).size, waiting: records.length }
+      this.#segments.push(segment)
+      for (const json of records) this.#waiting.push({ json, segment })
+    }
+    this.#scheduleDelivery(0)
+  }
+
+  /** A line that does not match its checksum, with more after it, is damage: kept aside for a person, never deleted. */
+  async #keepDamaged(path: string, lines: number): Promise<void> {
+    const aside = `${path}.damaged`
+    await rename(path, aside)
+    this.#onError(`${lines} damaged lines in the usage journal; the file is kept as ${aside}`, undefined)
+  }
+
+  async #beginSegment(): Promise<void> {
+    const path = join(this.#settings.directory, `${String(this.#nextSegment).padStart(10, '0')}.log`)
+    this.#nextSegment += 1
+    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_APPEND | constants.O_DSYNC
+    const file = await open(path, flags, 0o600)
+    // The file's name must survive a power cut as its bytes do
+    const directory = await open(this.#settings.directory, constants.O_RDONLY)
+    await directory.sync().finally(() => directory.close())
+    await this.#file?.close()
+    this.#file = file
+    this.#segments.push({ path, bytes: 0, waiting: 0 })
+  }
+
+  async #writeAll(): Promise<void> {
+    while (this.#appends.length > 0) {
+      const group = this.#appends
+      this.#appends = []
+      try {
+        const segment = await this.#write(group)
+        for (const { json, done } of group) {
+          segment.waiting += 1
+          this.#waiting.push({ json, segment })
+          done()
+        }
+        this.#writeError = undefined
+      } catch (error) {
+        this.#writeError = `the journal cannot be written: ${error instanceof Error ? error.message : error}`
+        this.#onError('the usage journal cannot be written', error)
+        for (const { failed } of group) failed(error)
+      }
+    }
+    this.#writing = undefined
+    this.#scheduleDelivery(deliverEveryMs)
+  }
+
+  async #write(group: readonly Append[]): Promise<Segment> {
+    if ((this.#segments.at(-1)?.bytes ?? 0) > this.#settings.segmentBytesMax) await this.#beginSegment()
+    const segment = this.#segments.at(-1)
+    if (!this.#file || !segment) throw new Error('the journal is closed')
+    const bytes = Buffer.from(group.length === 1 ? (group[0]?.line ?? '') : group.map(append => append.line).join(''))
+    try {
+      for (let written = 0; written < bytes.length; ) {
+        written += (await this.#file.write(bytes, written)).bytesWritten
+      }
+    } catch (error) {
+      // Half a group must not stand before what is written next
+      await this.#file.truncate(segment.bytes)
+      throw error
+    }
+    segment.bytes += bytes.length
+    return segment
+  }
+
+  #scheduleDelivery(afterMs: number): void {
+    if (this.#timer || this.#delivering || this.#closed || this.#waiting.length === 0) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      void this.#deliver()
+    }, afterMs)
+  }
+
+  #deliver(): Promise<void> {
+    this.#delivering ??= this.#deliverBatch().finally(() => {
+      this.#delivering = undefined
+      this.#scheduleDelivery(this.#sinkError ? this.#retryMs : this.#waiting.length >= batchMax ? 0 : deliverEveryMs)
+    })
+    return this.#delivering
+  }
+
+  async #deliverBatch(): Promise<void> {
+    const batch = this.#waiting.slice(0, batchMax)
+    if (batch.length === 0) return
+    try {
+      await this.#sink(batch.map(waiting => waiting.json))
+    } catch (error) {
+      this.#retryMs = this.#sinkError ? Math.min(this.#retryMs * 2, retryMsMax) : retryMsMin
+      if (!this.#sinkError) this.#onError('usage cannot reach the database; it waits in the journal', error)
+      this.#sinkError = error instanceof Error ? error.message : String(error)
+      return
+    }
+    this.#sinkError = undefined
+    this.#waiting = this.#waiting.slice(batch.length)
+    for (const { segment } of batch) segment.waiting -= 1
+    await this.#dropDelivered(false)
+  }
+
+  /** Deletes the segments that the database has whole; the one being written stays, unless we are closing. */
+  async #dropDelivered(closing: boolean): Promise<void> {
+    while (this.#segments.length > (closing ? 0 : 1) && this.#segments[0]?.waiting === 0) {
+      const segment = this.#segments.shift()
+      if (segment) await unlink(segment.path).catch(ignoreMissing)
+    }
+  }
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ENOENT') throw error
+}
+
+/** The whole records of a segment. A last line without its end is torn, and forgotten; other bad lines are damage. */
+function parseSegment(text: string): { records: string[]; damaged: number } {
+  const lines = text.split('\n')
+  lines.pop()
+  const records: string[] = []
+  let damaged = 0
+  for (const line of lines) {
+    const json = line.slice(9)
+    if (encode(json) === `${line}\n`) records.push(json)
+    else damaged += 1
+  }
+  return { records, damaged }
+}
