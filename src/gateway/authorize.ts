@@ -1,0 +1,79 @@
+/** Verb two. May this key use this endpoint and model, in this organization and project. Refuses with 401, 403, 404 or 400. */
+import { apiError } from '#contract/errors.ts'
+import type { ProjectId } from '#contract/ids.ts'
+import { hasScope, type Scope } from '#contract/scopes.ts'
+import { findModel, type Model } from '#core/catalogue.ts'
+import type { Grant } from '#core/grant.ts'
+import { nanoUsd } from '#core/money.ts'
+import type { Price } from '#core/pricing.ts'
+import type { Call, RequestBody } from './call.ts'
+import type { CallEndpoint } from './endpoints/ask.ts'
+import type { Exchange, HeaderValue } from './exchange.ts'
+import type { Gateway } from './gateway.ts'
+
+export type ProjectGrant = Grant & { readonly projectId: ProjectId }
+
+/** What holds for every endpoint of the gateway, before the body is read. */
+export function authorizeKey(exchange: Exchange, grant: Grant, scope: Scope): ProjectGrant {
+  if (grant.projectId === null) throw apiError('admin_key_on_gateway')
+  if (!grant.projectActive) throw apiError('project_archived', { project: grant.projectId })
+  const { headers } = exchange
+  if (differs(headers['openai-organization'], grant.organizationId)) throw apiError('mismatched_organization')
+  if (differs(headers['openai-project'], grant.projectId)) throw apiError('mismatched_project')
+  if (!hasScope(grant.scopes, scope)) throw apiError('missing_scopes', { scopes: [scope] })
+  // Checked above: an admin key is the only one without a project.
+  return grant as ProjectGrant
+}
+
+const differs = (header: HeaderValue, own: string): boolean => header !== undefined && header !== '' && header !== own
+
+export type Asked = {
+  readonly exchange: Exchange
+  readonly endpoint: CallEndpoint
+  readonly grant: ProjectGrant
+  readonly body: RequestBody
+  /** The model, where the path names it. */
+  readonly pathModel: string | null
+  readonly signal: AbortSignal
+}
+
+export function authorizeCall(gateway: Gateway, asked: Asked): Call {
+  const { endpoint, grant, body, exchange, signal } = asked
+  const ask = endpoint.read(body.parsed, asked.pathModel)
+  const model = visibleModel(gateway, grant, ask.model)
+  if (!endpoint.kinds.includes(model.kind)) {
+    throw apiError('wrong_model_kind', {
+      model: ask.model,
+      endpoint: `/v1${endpoint.upstream}`,
+      use: endpoint.otherKinds,
+    })
+  }
+  return { exchange, endpoint, grant, model, price: priceOf(gateway, model), ask, body, signal }
+}
+
+/** Test keys see the test models and nothing else; the test models are shown to others only where the operator says so. */
+export function mayUse(gateway: Gateway, grant: Grant, model: Model): boolean {
+  return isTestModel(model) ? grant.kind === 'test' || gateway.settings.testModelsForAll : grant.kind !== 'test'
+}
+
+const isTestModel = (model: Model): boolean =>
+  model.targets.length > 0 && model.targets.every(({ adapter }) => adapter === 'fake')
+
+function visibleModel(gateway: Gateway, grant: Grant, name: string): Model {
+  const model = findModel(gateway.catalogue(), name)
+  if (model && mayUse(gateway, grant, model)) return model
+  if (model && grant.kind === 'test') throw apiError('test_key_live_model', { model: name })
+  throw apiError('model_not_found', { model: name })
+}
+
+const freePrice = {
+  inputNanoUsdPerMillion: nanoUsd(0n),
+  cachedInputNanoUsdPerMillion: nanoUsd(0n),
+  outputNanoUsdPerMillion: nanoUsd(0n),
+}
+
+function priceOf(gateway: Gateway, model: Model): Price {
+  if (model.price) return model.price
+  if (isTestModel(model) || gateway.settings.unpricedModels === 'free') return { id: '', ...freePrice }
+  throw apiError('model_price_missing', { model: model.name })
+}

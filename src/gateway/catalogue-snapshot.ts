@@ -1,0 +1,42 @@
+/** The catalogue that calls read: replaced whole when something changed, never touched in place. */
+import { type Catalogue, emptyCatalogue } from '#core/catalogue.ts'
+
+export type CatalogueSnapshot = {
+  current(): Catalogue
+  /** Reads again; while a read is under way one more follows it, so that the last change is always seen. */
+  reload(): Promise<void>
+  stop(): void
+}
+
+const retryMs = 1000
+
+export function catalogueSnapshot(
+  read: () => Promise<Catalogue>,
+  onError: (message: string, error: unknown) => void,
+): CatalogueSnapshot {
+  let catalogue = emptyCatalogue
+  let reading: Promise<void> | undefined
+  let again = false
+  let retry: NodeJS.Timeout | undefined
+
+  const readAll = async (): Promise<void> => {
+    do {
+      again = false
+      catalogue = await read()
+    } while (again)
+  }
+  const reload = (): Promise<void> => {
+    clearTimeout(retry)
+    again = true
+    reading ??= readAll()
+      .catch(error => {
+        onError('the models could not be read; the last known ones stay in force', error)
+        retry = setTimeout(() => void reload(), retryMs)
+      })
+      .finally(() => {
+        reading = undefined
+      })
+    return reading
+  }
+  return { current: () => catalogue, reload, stop: () => clearTimeout(retry) }
+}

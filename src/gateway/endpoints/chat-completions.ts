@@ -1,0 +1,58 @@
+/** POST /v1/chat/completions */
+import { apiError } from '#contract/errors.ts'
+import {
+  type CallEndpoint,
+  invalid,
+  type JsonObject,
+  readChoices,
+  readModel,
+  readOutputTokens,
+  readStream,
+  wrongType,
+} from './ask.ts'
+
+export const chatCompletions: CallEndpoint = {
+  id: 'chat.completions',
+  upstream: '/chat/completions',
+  kinds: ['chat'],
+  otherKinds: 'Use /v1/embeddings for embedding models and /v1/completions for completion models.',
+  answers: true,
+  read(body, pathModel) {
+    const model = readModel(body, pathModel)
+    checkMessages(body)
+    const old = readOutputTokens(body, 'max_tokens')
+    const current = readOutputTokens(body, 'max_completion_tokens')
+    if (old !== null && current !== null && old !== current) {
+      throw invalid('max_tokens', "Set either 'max_tokens' or 'max_completion_tokens', not both.")
+    }
+    return {
+      model,
+      ...readStream(body),
+      choices: readChoices(body),
+      outputTokens: current ?? old,
+      outputMember: current === null ? 'max_tokens' : 'max_completion_tokens',
+    }
+  },
+}
+
+function checkMessages({ messages }: JsonObject): void {
+  if (messages === undefined) throw apiError('missing_parameter', { param: 'messages' })
+  if (!Array.isArray(messages)) throw wrongType('messages', 'an array of objects', messages)
+  if (messages.length === 0) {
+    throw invalid(
+      'messages',
+      "Invalid 'messages': empty array. Expected an array with minimum length 1.",
+      'empty_array',
+    )
+  }
+  for (const [index, message] of messages.entries()) {
+    const param = `messages[${index}]`
+    if (typeof message !== 'object' || message === null || Array.isArray(message)) {
+      throw wrongType(param, 'an object', message)
+    }
+    if (typeof message.role !== 'string') {
+      if (message.role === undefined) throw apiError('missing_parameter', { param: `${param}.role` })
+      throw wrongType(`${param}.role`, 'a string', message.role)
+    }
+  }
+}

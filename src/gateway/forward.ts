@@ -1,0 +1,120 @@
+/**
+ * Verb five. Calls the provider and streams its answer back unchanged, all but its end. Tries the next target only while
+ * the client has not had a byte. Refuses with 502 and 504, or with what the provider says of the request.
+ */
+import { ApiError, apiError } from '#contract/errors.ts'
+import type { Target } from '#core/catalogue.ts'
+import type { Provider, UpstreamFailure } from '#providers/contract.ts'
+import { type Admission, rateLimitHeaders } from './admit.ts'
+import type { Answer } from './answer.ts'
+import type { Call } from './call.ts'
+import type { Gateway } from './gateway.ts'
+import { upstreamBody } from './request-body.ts'
+import { circuitOf } from './route.ts'
+import { type Attempt, UpstreamCall } from './upstream-call.ts'
+
+/** Targets that one call tries at most. */
+const attemptsMax = 3
+
+export async function forward(
+  gateway: Gateway,
+  call: Call,
+  admission: Admission,
+  targets: readonly Target[],
+): Promise<Answer> {
+  let failure: UpstreamFailure | undefined
+  for (const target of targets.slice(0, attemptsMax)) {
+    call.signal.throwIfAborted()
+    const attempt = await tryTarget(gateway, call, admission, target)
+    if ('answer' in attempt) return attempt.answer
+    gateway.metrics.upstreamFailed(target.providerName, attempt.failure.error.errorCode)
+    gateway.warn(
+      { request_id: call.exchange.requestId, provider: target.providerName, err: attempt.failure.error },
+      'a provider failed',
+    )
+    failure = attempt.failure
+    if (!failure.tryNext) break
+  }
+  throw (
+    failure?.error ?? apiError('model_unavailable', { model: call.model.name, reason: 'no provider could be tried.' })
+  )
+}
+
+async function tryTarget(gateway: Gateway, call: Call, admission: Admission, target: Target): Promise<Attempt> {
+  const provider = gateway.providers.get(target.adapter)
+  if (!provider)
+    throw apiError('model_unavailable', {
+      model: call.model.name,
+      reason: `this Keyhouse has no adapter "${target.adapter}".`,
+    })
+  try {
+    await provider.prepare?.(target, call.signal)
+  } catch (error) {
+    if (error instanceof ApiError) return { failure: { error, tryNext: true } }
+    throw error
+  }
+  const attempt = await request(gateway, call, admission, target, provider)
+  const failed = 'failure' in attempt && attempt.failure.tryNext
+  if (failed) gateway.circuits.failed(circuitOf(target))
+  else gateway.circuits.succeeded(circuitOf(target))
+  return attempt
+}
+
+function request(
+  gateway: Gateway,
+  call: Call,
+  admission: Admission,
+  target: Target,
+  provider: Provider,
+): Promise<Attempt> {
+  const address = provider.address(target, call.endpoint.upstream)
+  const body = upstreamBody(call.body, changesFor(call, admission, target))
+  const upstream = new UpstreamCall({
+    call,
+    target,
+    provider,
+    headers: () => answerHeaders(gateway, call, admission),
+    bodyBytesMax: gateway.settings.upstreamBodyBytesMax,
+    clientStallMs: gateway.settings.clientStallMs,
+  })
+  gateway.connections.to(address).dispatch(
+    {
+      origin: address.origin,
+      path: address.path,
+      method: 'POST',
+      headers: {
+        ...address.headers,
+        'content-type': 'application/json',
+        accept: call.ask.stream ? 'text/event-stream' : 'application/json',
+        'x-request-id': call.exchange.requestId,
+      },
+      body,
+    },
+    upstream,
+  )
+  return upstream.attempt
+}
+
+/** What must differ from the client's own body: the model's name there, the output bound, and that we want the usage. */
+function changesFor(call: Call, admission: Admission, target: Target): Record<string, unknown> {
+  const { ask } = call
+  const changes: Record<string, unknown> = { model: target.upstreamModel }
+  if (admission.bound.outputTokensEach !== null) changes[ask.outputMember] = admission.bound.outputTokensEach
+  if (ask.stream && !ask.includeUsage) {
+    // Checked by the endpoint to be an object where it is there.
+    changes.stream_options = { ...(call.body.parsed.stream_options as object | undefined), include_usage: true }
+  }
+  return changes
+}
+
+function answerHeaders(gateway: Gateway, call: Call, { charges }: Admission): Record<string, string> {
+  const { exchange, grant } = call
+  const headers: Record<string, string> = {
+    'openai-organization': grant.organizationId,
+    'openai-project': grant.projectId,
+    'openai-processing-ms': String(Math.max(1, Math.round(gateway.now() - exchange.startedAtMs))),
+    'openai-version': '2020-10-01',
+  }
+  rateLimitHeaders(gateway.counters, charges, headers)
+  return headers
+}

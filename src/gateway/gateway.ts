@@ -1,0 +1,46 @@
+/** What the seven verbs work with. Built once, in compose.ts. */
+import type { Catalogue } from '#core/catalogue.ts'
+import type { ScopeLimits } from '#core/grant.ts'
+import type { GatewayMetrics } from '#observe/metrics.ts'
+import type { Provider } from '#providers/contract.ts'
+import type { Counters } from '#storage/counters.ts'
+import type { Journal } from '#storage/journal.ts'
+import type { Secrets } from '#storage/secrets.ts'
+import type { ActiveCalls } from './active-calls.ts'
+import type { Circuits } from './circuits.ts'
+import type { Connections } from './connections.ts'
+import type { Grants } from './grants.ts'
+import type { Wallets } from './wallets.ts'
+
+export type GatewaySettings = {
+  readonly limitsDefault: ScopeLimits
+  readonly unknownKeysPerMinuteMax: number
+  /** Sent upstream as the output bound where neither the client nor the model's row has one. */
+  readonly outputTokensDefault: number
+  readonly unpricedModels: 'refuse' | 'free'
+  readonly testModelsForAll: boolean
+  readonly callsMax: number
+  readonly upstreamBodyBytesMax: number
+  /** How long a client may take no bytes of a stream before it is cut. */
+  readonly clientStallMs: number
+}
+
+export type Gateway = {
+  readonly settings: GatewaySettings
+  readonly secrets: Secrets
+  readonly grants: Grants
+  readonly counters: Counters
+  readonly wallets: Wallets
+  readonly journal: Journal
+  readonly circuits: Circuits
+  readonly connections: Connections
+  readonly active: ActiveCalls
+  readonly providers: ReadonlyMap<string, Provider>
+  readonly metrics: GatewayMetrics
+  catalogue(): Catalogue
+  /** Milliseconds of a monotonic clock. */
+  now(): number
+  /** Milliseconds since 1970, for what people and other machines read. */
+  wallClock(): number
+  warn(details: object, message: string): void
+}

@@ -1,0 +1,65 @@
+/**
+ * One call, from the client's bytes to the last byte of the answer: the seven verbs. Everything else in this folder is
+ * one of them, or what they stand on.
+ */
+import { apiError } from '#contract/errors.ts'
+import { CallCut } from './active-calls.ts'
+import { type Admission, admit } from './admit.ts'
+import type { Answer } from './answer.ts'
+import { authenticate } from './authenticate.ts'
+import { authorizeCall, authorizeKey } from './authorize.ts'
+import type { Call } from './call.ts'
+import type { CallEndpoint } from './endpoints/ask.ts'
+import type { Exchange } from './exchange.ts'
+import { forward } from './forward.ts'
+import type { Gateway } from './gateway.ts'
+import { meter } from './meter.ts'
+import { parseBody } from './request-body.ts'
+import { route } from './route.ts'
+import { release, settle } from './settle.ts'
+
+export async function handle(
+  gateway: Gateway,
+  exchange: Exchange,
+  endpoint: CallEndpoint,
+  pathModel: string | null,
+): Promise<void> {
+  if (gateway.active.count >= gateway.settings.callsMax) throw apiError('server_is_overloaded')
+  const grant = authorizeKey(exchange, await authenticate(gateway, exchange), 'model.request')
+  const active = gateway.active.begin(grant.keyId)
+  exchange.onClientLeft(() => active.cut('client_left'))
+  try {
+    const body = parseBody(await exchange.body())
+    active.signal.throwIfAborted()
+    await answer(gateway, authorizeCall(gateway, { exchange, endpoint, grant, body, pathModel, signal: active.signal }))
+  } catch (error) {
+    throw error instanceof CallCut ? cutError(error) : error
+  } finally {
+    active.end()
+  }
+}
+
+async function answer(gateway: Gateway, call: Call): Promise<void> {
+  const admission = await admit(gateway, call)
+  const answer = await routeAndForward(gateway, call, admission)
+  const metered = meter(call, admission, answer)
+  await settle(gateway, call, admission, answer, metered)
+  if (answer.head) call.exchange.start(200, answer.head)
+  call.exchange.end(answer.tail)
+}
+
+/** A call that got no answer used nothing. One that got an answer is settled, and never released. */
+async function routeAndForward(gateway: Gateway, call: Call, admission: Admission): Promise<Answer> {
+  try {
+    const targets = route(gateway, call)
+    return await forward(gateway, call, admission, targets)
+  } catch (error) {
+    release(gateway, admission)
+    throw error
+  }
+}
+
+function cutError({ outcome }: CallCut): Error {
+  if (outcome === 'revoked') return apiError('key_revoked', { redacted: 'of this call' })
+  return apiError('server_draining')
+}

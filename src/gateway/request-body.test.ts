@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest'
+import { jsonDepthMax, parseBody, upstreamBody } from './request-body.ts'
+
+const body = (text: string) => parseBody(Buffer.from(text))
+
+test("a body in which nothing changes goes upstream as the client's own bytes", () => {
+  const request = body('{ "model":"m",  "messages": [] }')
+  expect(upstreamBody(request, { model: 'm' })).toBe(request.raw)
+})
+
+test('a member that is only added stands in front of the untouched rest', () => {
+  const request = body('{ "model":"m",  "x": 12345678901234567890 }')
+  const sent = upstreamBody(request, { model: 'm', stream_options: { include_usage: true } }).toString()
+  expect(sent).toBe('{"stream_options":{"include_usage":true}, "model":"m",  "x": 12345678901234567890 }')
+})
+
+test('a member that changes is written anew', () => {
+  const sent = upstreamBody(body('{"model":"alias","n":1}'), { model: 'real' }).toString()
+  expect(JSON.parse(sent)).toEqual({ model: 'real', n: 1 })
+})
+
+test('the provider reads the same model and bound as we do, however often they stand there', () => {
+  const twice = '{"model":"cheap","max_tokens":1,"max_tokens":100000,"messages":[],"model":"cheap"}'
+  const sent = upstreamBody(body(twice), { model: 'cheap' }).toString()
+  expect(sent.match(/max_tokens/g)).toHaveLength(1)
+  expect(JSON.parse(sent).max_tokens).toBe(100000)
+  const hidden = '{"model":"cheap","mod\\u0065l":"dear"}'
+  expect(JSON.parse(upstreamBody(body(hidden), { model: 'real' }).toString())).toEqual({ model: 'real' })
+})
+
+test.each(['', '{', '[]', '"text"', 'null', '12', '{"a":1}}', '\ufeff{}', '{"a":NaN}'])(
+  '%j is no JSON object',
+  text => {
+    expect(() => body(text)).toThrow(/could not parse the JSON body/)
+  },
+)
+
+test('bytes that are not UTF-8 are refused', () => {
+  expect(() => parseBody(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]))).toThrow(/could not parse/)
+})
+
+test('nesting has a bound, and what is far beyond it does not break the parser', () => {
+  const nested = (depth: number): string => `{"a":${'['.repeat(depth)}${']'.repeat(depth)}}`
+  expect(body(nested(jsonDepthMax - 1)).parsed).toHaveProperty('a')
+  expect(() => body(nested(jsonDepthMax))).toThrow(/nested deeper/)
+  expect(() => body(nested(1_000_000))).toThrow(/nested deeper|could not parse/)
+})

@@ -1,0 +1,61 @@
+/** From the client's bytes to an object, and from there to the bytes that go upstream. */
+import { isUtf8 } from 'node:buffer'
+import { apiError } from '#contract/errors.ts'
+import type { RequestBody } from './call.ts'
+import type { JsonObject } from './endpoints/ask.ts'
+
+/** Deeper than any real request; shallow enough for every parser on the way. */
+export const jsonDepthMax = 64
+
+export function parseBody(raw: Buffer): RequestBody {
+  if (!isUtf8(raw)) throw apiError('invalid_json')
+  const parsed = parseJson(raw.toString('utf8'))
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw apiError('invalid_json')
+  checkDepth(parsed, jsonDepthMax)
+  // Checked above: an object, and JSON has no other members than those a JsonObject may have.
+  return { raw, parsed: parsed as JsonObject }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw apiError('invalid_json', undefined, { cause })
+  }
+}
+
+function checkDepth(value: object, levelsLeft: number): void {
+  if (levelsLeft === 0) throw apiError('json_too_deep', { depthMax: jsonDepthMax })
+  for (const member of Object.values(value)) {
+    if (typeof member === 'object' && member !== null) checkDepth(member, levelsLeft - 1)
+  }
+}
+
+/** Members that decide what a call costs and where it goes: here we and the provider must read the same. */
+const decisive = ['model', 'stream', 'stream_options', 'max_tokens', 'max_completion_tokens', 'n', 'best_of'] as const
+
+/**
+ * The bytes to send upstream. The client's own bytes where nothing changes; with what is new put in front where members
+ * are only added; otherwise written anew.
+ *
+ * Written anew as well where a decisive member may stand twice, or hide behind an escape: parsers differ in which of two
+ * they take, and a provider must not see a dearer model or a larger bound than the one that was held for.
+ */
+export function upstreamBody({ raw, parsed }: RequestBody, changes: Record<string, unknown>): Buffer {
+  const members = Object.keys(changes).filter(member => changes[member] !== parsed[member])
+  if (isAmbiguous(raw)) return Buffer.from(JSON.stringify({ ...parsed, ...changes }))
+  if (members.length === 0) return raw
+  if (members.some(member => member in parsed)) return Buffer.from(JSON.stringify({ ...parsed, ...changes }))
+  const added = members.map(member => `${JSON.stringify(member)}:${JSON.stringify(changes[member])}`).join(',')
+  const rest = raw.subarray(raw.indexOf('{') + 1)
+  return Buffer.concat([Buffer.from(`{${added}${Object.keys(parsed).length > 0 ? ',' : ''}`), rest])
+}
+
+function isAmbiguous(raw: Buffer): boolean {
+  if (raw.includes('\\u')) return true
+  return decisive.some(member => {
+    const quoted = `"${member}"`
+    const first = raw.indexOf(quoted)
+    return first >= 0 && raw.indexOf(quoted, first + quoted.length) >= 0
+  })
+}

@@ -1,0 +1,140 @@
+/**
+ * What an OpenAI-shaped stream looks like from the side of one who passes it on. Events are let through as the bytes
+ * that came; only those that carry usage, or end the stream, are looked into.
+ *
+ * Three things are kept from going through at once: half an event (its rest comes with the next chunk), the usage chunk
+ * that we asked for and the client did not, and `[DONE]`, which leaves when the usage is on disk.
+ */
+import type { StreamTally } from './answer.ts'
+
+/** An event longer than this is no chunk of a chat. */
+export const sseEventBytesMax = 8 * 1024 * 1024
+
+const lf = 0x0a
+const cr = 0x0d
+const colon = 0x3a
+const nothing = Buffer.alloc(0)
+const usageMember = '"usage"'
+const doneMark = '[DONE]'
+
+export class SseRelay {
+  readonly #passUsage: boolean
+  #half: Buffer = nothing
+  #usage: unknown
+  #done: Buffer = nothing
+  #events = 0
+  #bytes = 0
+  #smallest = Number.POSITIVE_INFINITY
+
+  /** @param passUsage whether the client asked for the usage chunk */
+  constructor(passUsage: boolean) {
+    this.#passUsage = passUsage
+  }
+
+  get usage(): unknown {
+    return this.#usage
+  }
+
+  get finished(): boolean {
+    return this.#done.length > 0
+  }
+
+  /** What is held back at the end of the stream: `[DONE]`, or an event without its blank line. */
+  get tail(): Buffer {
+    return this.#half.length > 0 ? Buffer.concat([this.#half, this.#done]) : this.#done
+  }
+
+  get tally(): StreamTally {
+    const smallestEventBytes = Number.isFinite(this.#smallest) ? this.#smallest : 0
+    return { events: this.#events, bytes: this.#bytes, smallestEventBytes }
+  }
+
+  /**
+   * @returns the bytes that may go to the client now, often the very chunk that was given
+   * @throws RangeError when an event is longer than `sseEventBytesMax`
+   */
+  push(chunk: Buffer): Buffer {
+    const bytes = this.#half.length > 0 ? Buffer.concat([this.#half, chunk]) : chunk
+    this.#half = nothing
+    const special = bytes.includes(doneMark) || carriesUsage(bytes)
+    const passed: Buffer[] = []
+    let start = 0
+    for (let end = eventEnd(bytes, 0); end > 0; end = eventEnd(bytes, end)) {
+      const keep = special && this.#keepsBack(bytes.subarray(start, end))
+      this.#count(bytes, start, end)
+      if (special && !keep) passed.push(bytes.subarray(start, end))
+      start = end
+    }
+    if (start < bytes.length) this.#keepHalf(bytes.subarray(start))
+    if (special) return passed.length === 1 ? (passed[0] ?? nothing) : Buffer.concat(passed)
+    return start === bytes.length ? bytes : bytes.subarray(0, start)
+  }
+
+  #keepHalf(rest: Buffer): void {
+    if (rest.length > sseEventBytesMax) throw new RangeError(`an event is longer than ${sseEventBytesMax} bytes`)
+    this.#half = rest
+  }
+
+  #count(bytes: Buffer, start: number, end: number): void {
+    // A line that begins with a colon is a comment, sent to keep connections alive
+    if (bytes[start] === colon) return
+    this.#events += 1
+    this.#bytes += end - start
+    if (end - start < this.#smallest) this.#smallest = end - start
+  }
+
+  /** Looks into one event. True for those that do not go on to the client now. */
+  #keepsBack(event: Buffer): boolean {
+    const data = dataOf(event)
+    if (data === doneMark) {
+      this.#done = event
+      return true
+    }
+    if (!carriesUsage(event)) return false
+    const chunk = parse(data)
+    if (chunk === undefined || typeof chunk.usage !== 'object' || chunk.usage === null) return false
+    this.#usage = chunk.usage
+    const usageAlone = Array.isArray(chunk.choices) && chunk.choices.length === 0
+    return usageAlone && !this.#passUsage
+  }
+}
+
+/** True when a `usage` member with something other than null stands in there. A quote inside a JSON string is escaped, so text cannot pretend. */
+function carriesUsage(bytes: Buffer): boolean {
+  for (let at = bytes.indexOf(usageMember); at >= 0; at = bytes.indexOf(usageMember, at)) {
+    at += usageMember.length
+    while (bytes[at] === 0x20 || bytes[at] === colon) at += 1
+    if (bytes[at] === 0x7b) return true
+  }
+  return false
+}
+
+/** Where the event that begins at or after `from` ends, its blank line included; 0 when it has not ended. */
+function eventEnd(bytes: Buffer, from: number): number {
+  for (let at = bytes.indexOf(lf, from); at >= 0; at = bytes.indexOf(lf, at + 1)) {
+    if (bytes[at + 1] === lf) return at + 2
+    if (bytes[at + 1] === cr && bytes[at + 2] === lf) return at + 3
+  }
+  return 0
+}
+
+/** The data of an event, its lines joined, as the standard says. */
+function dataOf(event: Buffer): string {
+  const lines: string[] = []
+  for (const line of event.toString('utf8').split(/\r?\n/)) {
+    if (line.startsWith('data:')) lines.push(line.slice(line[5] === ' ' ? 6 : 5))
+  }
+  return lines.join('\n')
+}
+
+type UsageChunk = { readonly usage?: unknown; readonly choices?: unknown }
+
+function parse(data: string): UsageChunk | undefined {
+  try {
+    const parsed: unknown = JSON.parse(data)
+    // An object is all that is assumed; its two members are checked where they are used.
+    return typeof parsed === 'object' && parsed !== null ? (parsed as UsageChunk) : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * Finds the `usage` object in an answer without parsing the rest of it: an embedding of a million numbers has a usage of
+ * two. A quote inside a JSON string is escaped, so no text in the answer can pretend to be that member.
+ */
+
+const member = '"usage"'
+const usageBytesMax = 16 * 1024
+
+/** The last `usage` object in the body, or undefined. */
+export function findUsage(body: Buffer): unknown {
+  for (let at = body.lastIndexOf(member); at >= 0; at = at > 0 ? body.lastIndexOf(member, at - 1) : -1) {
+    const object = objectAt(body, at + member.length)
+    if (object !== undefined) return object
+  }
+  return undefined
+}
+
+function objectAt(body: Buffer, from: number): unknown {
+  const text = body.toString('utf8', from, from + usageBytesMax)
+  const start = /^\s*:\s*\{/.exec(text)
+  if (!start) return undefined
+  let depth = 0
+  for (let index = start[0].length - 1; index < text.length; index += 1) {
+    if (text[index] === '{') depth += 1
+    if (text[index] === '}') depth -= 1
+    if (depth === 0) return parse(text.slice(start[0].length - 1, index + 1))
+  }
+  return undefined
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

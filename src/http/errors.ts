@@ -1,0 +1,60 @@
+/** The one place where an error becomes an answer. */
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import { ApiError, apiError, errorBody, errorHeaders } from '#contract/errors.ts'
+import type { Log } from '#observe/log.ts'
+import type { HttpExchange } from './exchange.ts'
+
+export type ErrorObserver = { readonly log: Log; refused(code: string): void }
+
+/** An `ApiError` as it is; anything else is a bug, logged in full and told as `internal_error`. */
+export function toApiError(error: unknown, requestId: string, log: Log): ApiError {
+  if (error instanceof ApiError) {
+    if (error.cause !== undefined)
+      log.warn({ request_id: requestId, code: error.errorCode, err: error.cause }, 'request failed')
+    return error
+  }
+  log.error({ request_id: requestId, err: error }, 'unexpected error')
+  return apiError('internal_error', { requestId })
+}
+
+export function answerError(exchange: HttpExchange, error: unknown, observer: ErrorObserver): void {
+  const known = toApiError(error, exchange.requestId, observer.log)
+  if (exchange.closed) return
+  observer.refused(known.errorCode)
+  // Headers and perhaps bytes have gone: all that is left to say is that this is not the end of a good answer
+  if (exchange.started) return exchange.destroy()
+  const body = errorBody(known)
+  exchange.start(known.status, {
+    'content-type': 'application/json',
+    'content-length': String(Buffer.byteLength(body)),
+    ...errorHeaders(known),
+    // What is left of the request was not read, so the connection cannot carry another
+    ...(exchange.request.complete ? {} : { connection: 'close' }),
+  })
+  exchange.end(body)
+}
+
+/** What node's parser refused, before there was a request to answer. Smuggling shapes end here. */
+export function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy()
+    return
+  }
+  const known = malformed(error)
+  const body = errorBody(known)
+  const headers = [
+    `HTTP/1.1 ${known.status} ${STATUS_CODES[known.status]}`,
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    ...Object.entries(errorHeaders(known)).map(([name, value]) => `${name}: ${value}`),
+    'connection: close',
+  ]
+  socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`)
+}
+
+function malformed(error: NodeJS.ErrnoException): ApiError {
+  if (error.code === 'HPE_HEADER_OVERFLOW') return apiError('headers_too_large')
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return apiError('headers_timeout')
+  return apiError('malformed_http', { reason: (error.code ?? 'unreadable').slice(0, 100) })
+}

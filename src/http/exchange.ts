@@ -1,0 +1,151 @@
+/** One request and its answer over node:http, with the bounds and deadlines that every request has. */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { apiError } from '#contract/errors.ts'
+import { newRequestId } from '#contract/ids.ts'
+
+export type ExchangeSettings = {
+  readonly bodyBytesMax: number
+  /** From the end of the headers to the end of the body. */
+  readonly bodyTimeoutMs: number
+}
+
+const exposedHeaders = [
+  'x-request-id',
+  'openai-organization',
+  'openai-project',
+  'openai-processing-ms',
+  'openai-version',
+  'retry-after',
+  'retry-after-ms',
+  'x-should-retry',
+  'x-ratelimit-limit-requests',
+  'x-ratelimit-limit-tokens',
+  'x-ratelimit-remaining-requests',
+  'x-ratelimit-remaining-tokens',
+  'x-ratelimit-reset-requests',
+  'x-ratelimit-reset-tokens',
+].join(', ')
+
+export const corsHeaders = {
+  'access-control-allow-origin': '*',
+  'access-control-expose-headers': exposedHeaders,
+} as const
+
+export class HttpExchange {
+  readonly requestId = newRequestId()
+  readonly startedAtMs = performance.now()
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly path: string
+  readonly query: string
+  readonly #settings: ExchangeSettings
+  #left = false
+  #onLeft: (() => void) | undefined
+
+  constructor(request: IncomingMessage, response: ServerResponse, settings: ExchangeSettings) {
+    this.request = request
+    this.response = response
+    this.#settings = settings
+    const url = request.url ?? '/'
+    const question = url.indexOf('?')
+    this.path = question < 0 ? url : url.slice(0, question)
+    this.query = question < 0 ? '' : url.slice(question + 1)
+    response.on('close', () => {
+      if (response.writableFinished) return
+      this.#left = true
+      this.#onLeft?.()
+    })
+  }
+
+  get method(): string {
+    return this.request.method ?? 'GET'
+  }
+
+  get headers() {
+    return this.request.headers
+  }
+
+  get rawHeaders(): readonly string[] {
+    return this.request.rawHeaders
+  }
+
+  get clientAddress(): string {
+    return this.request.socket.remoteAddress ?? ''
+  }
+
+  get closed(): boolean {
+    return this.#left || this.response.writableEnded
+  }
+
+  get started(): boolean {
+    return this.response.headersSent
+  }
+
+  onClientLeft(listener: () => void): void {
+    if (this.#left) listener()
+    else this.#onLeft = listener
+  }
+
+  onDrain(listener: () => void): void {
+    this.response.once('drain', listener)
+  }
+
+  /** The whole JSON body. @throws ApiError when it is too large, too slow, or not JSON by its own word. */
+  body(): Promise<Buffer> {
+    const { headers } = this.request
+    const type = headers['content-type'] ?? ''
+    if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type)) {
+      throw apiError('wrong_content_type', { sent: type.slice(0, 100) || 'none' })
+    }
+    const encoding = headers['content-encoding'] ?? 'identity'
+    if (encoding.toLowerCase() !== 'identity') {
+      throw apiError('unsupported_content_encoding', { sent: encoding.slice(0, 100) })
+    }
+    const { bodyBytesMax: bytesMax } = this.#settings
+    if (Number(headers['content-length'] ?? 0) > bytesMax) throw apiError('body_too_large', { bytesMax })
+    return this.#collect()
+  }
+
+  #collect(): Promise<Buffer> {
+    const { bodyBytesMax: bytesMax, bodyTimeoutMs: timeoutMs } = this.#settings
+    const { request } = this
+    return new Promise((resolve, reject) => {
+      const chunks: Buffer[] = []
+      let bytes = 0
+      const timer = setTimeout(() => reject(apiError('body_timeout', { timeoutMs })), timeoutMs)
+      const fail = (error: Error): void => {
+        clearTimeout(timer)
+        reject(error)
+      }
+      request.on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+        if (bytes > bytesMax) fail(apiError('body_too_large', { bytesMax }))
+        else chunks.push(chunk)
+      })
+      request.on('end', () => {
+        clearTimeout(timer)
+        resolve(chunks.length === 1 ? (chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(chunks, bytes))
+      })
+      // The client went away in the middle of its own request: nobody is left to read the answer
+      request.on('error', fail)
+      request.on('aborted', () => fail(apiError('malformed_http', { reason: 'the body ended too early' })))
+    })
+  }
+
+  start(status: number, headers: Record<string, string>): void {
+    if (this.response.headersSent || this.#left) return
+    this.response.writeHead(status, { 'x-request-id': this.requestId, ...corsHeaders, ...headers })
+  }
+
+  write(chunk: Buffer): boolean {
+    return this.#left ? true : this.response.write(chunk)
+  }
+
+  end(chunk?: Buffer | string): void {
+    if (!this.#left) this.response.end(chunk)
+  }
+
+  destroy(): void {
+    this.response.destroy()
+  }
+}
