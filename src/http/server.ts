@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net'
 import { answerError, answerMalformed, type ErrorObserver } from './errors.ts'
 import { corsHeaders, type ExchangeSettings, HttpExchange } from './exchange.ts'
-import { type RouteRow, Router } from './router.ts'
+import { type RouteRow, Router, routeError } from './router.ts'
 
 export type ServerSettings = ExchangeSettings & {
   readonly host: string
