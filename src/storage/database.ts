@@ -49,7 +49,11 @@ export function openDatabase(settings: DatabaseSettings, onError: (error: Error)
     keepAlive: true,
   }
   const pool = new pg.Pool({ ...config, max: settings.connectionsMax })
-  pool.on('error', onError)
+  let closing = false
+  // The pool's sockets outlive its end by a moment: what the stopping server says to them is no failure
+  pool.on('error', error => {
+    if (!closing) onError(error)
+  })
 
   return {
     query: (statement, values) => run(pool, statement, values),
@@ -60,7 +64,10 @@ export function openDatabase(settings: DatabaseSettings, onError: (error: Error)
       await client.connect()
       return client
     },
-    close: () => pool.end(),
+    close() {
+      closing = true
+      return pool.end()
+    },
   }
 }
 

@@ -4,7 +4,7 @@
  *
  * Without the pepper no key can be checked, without the sealing key no credential opened: a backup carries both.
  */
-import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, hash, randomBytes } from 'node:crypto'
 import { link, readFile, unlink, writeFile } from 'node:fs/promises'
 
 export type Secrets = { readonly pepper: Buffer; readonly pepperId: string; readonly sealingKey: Buffer }

@@ -1,0 +1,88 @@
+/**
+ * The one place on disk that belongs to an installation: the embedded database, the usage journal, the models, the
+ * secrets. Open it before anything else: it is made on the first start, readable by its owner only, and refused to a
+ * second server while the first one lives.
+ */
+import { constants } from 'node:fs'
+import { access, mkdir, rmdir } from 'node:fs/promises'
+import { isAbsolute, join, resolve } from 'node:path'
+import { lockDirectory } from './directory-lock.ts'
+import { makeRunDirectory } from './run-directory.ts'
+
+export type DataDirectory = {
+  readonly path: string
+  readonly paths: DataPaths
+  /** Gives the lock back. Everything that writes here must have stopped. */
+  release(): Promise<void>
+}
+
+export type DataPaths = {
+  /** The embedded database's cluster. */
+  readonly postgres: string
+  /** The usage journal, until the database has it. */
+  readonly journal: string
+  /** Weights of local models. */
+  readonly models: string
+  /** A file: the pepper and the sealing key, 0600. */
+  readonly secrets: string
+  /** Unix sockets; outside the data directory when its path is too long for one. */
+  readonly run: string
+}
+
+export type Machine = { readonly env: NodeJS.ProcessEnv; readonly platform: NodeJS.Platform; readonly home: string }
+
+/** Where the data is when nobody says so: `$XDG_DATA_HOME/keyhouse`, or what the platform uses instead. */
+export function usualDataDirectory({ env, platform, home }: Machine): string {
+  if (platform === 'darwin') return join(home, 'Library', 'Application Support', 'keyhouse')
+  const xdg = env.XDG_DATA_HOME
+  // The XDG specification: a relative path is invalid and must be ignored.
+  return join(xdg && isAbsolute(xdg) ? xdg : join(home, '.local', 'share'), 'keyhouse')
+}
+
+/** @throws when the directory cannot be used, or is in use: the message names the other server's process id. */
+export async function openDataDirectory(given: string): Promise<DataDirectory> {
+  const path = resolve(given)
+  await makePrivate(path)
+  const lock = lockDirectory(path)
+  try {
+    const paths = await makePaths(path)
+    return { path, paths, release: () => release(path, paths, lock) }
+  } catch (error) {
+    lock.release()
+    throw error
+  }
+}
+
+async function makePrivate(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: 0o700 })
+    await access(path, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    // node:fs throws nothing but Error
+    const reason = (cause as Error).message
+    throw new Error(
+      `The data directory ${path} cannot be used (${reason}). ` +
+        'Choose another one with --data-dir or KEYHOUSE_DATA_DIR, or mend its permissions.',
+      { cause },
+    )
+  }
+}
+
+async function makePaths(path: string): Promise<DataPaths> {
+  const paths = {
+    postgres: join(path, 'postgres'),
+    journal: join(path, 'journal'),
+    models: join(path, 'models'),
+    secrets: join(path, 'secrets.json'),
+    run: makeRunDirectory(path),
+  }
+  // postgres is not made here: that it exists means that the database in it is complete
+  for (const folder of [paths.journal, paths.models]) await mkdir(folder, { recursive: true, mode: 0o700 })
+  return paths
+}
+
+async function release(path: string, { run }: DataPaths, lock: { release(): void }): Promise<void> {
+  // Only the stand-in for a long path is removed; what is left in it (a socket of a crash) may stay, the next start uses it.
+  if (run !== join(path, 'run')) await rmdir(run).catch(() => undefined)
+  lock.release()
+}
