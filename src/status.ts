@@ -1,0 +1,63 @@
+/** How this node is: for `keyhouse doctor`, and for whoever asks whether it is ready. */
+import type { Gateway } from '#gateway/gateway.ts'
+import type { Inference } from '#inference/inference.ts'
+import type { Config } from '#src/config.ts'
+import { version } from '#src/version.ts'
+import type { DataDirectory } from '#storage/data-directory.ts'
+import { type Database, sql } from '#storage/database.ts'
+
+export type StatusParts = {
+  readonly config: Config
+  readonly directory: DataDirectory
+  readonly database: Database
+  readonly gateway: Gateway
+  readonly inference: Inference
+  readonly startedAtMs: number
+}
+
+/** Reasons for a load balancer to send nothing here. A full journal or a stale node refuses calls, so it is not ready. */
+export async function unready(gateway: Gateway, database: Database, draining: boolean): Promise<string[]> {
+  const reasons: string[] = []
+  if (draining) reasons.push('the server is shutting down')
+  if (gateway.journal.refusal) reasons.push(gateway.journal.refusal)
+  if (!gateway.grants.fresh) {
+    const { ok } = await askDatabase(database)
+    if (!ok) reasons.push('the database cannot be reached')
+  }
+  return reasons
+}
+
+export async function readStatus({ config, directory, database, gateway, inference, startedAtMs }: StatusParts) {
+  const { waiting, bytes, refusal, lastSinkError } = gateway.journal.report()
+  const models = (await inference.list()).map(({ name, state }) => [name, state] as const)
+  return {
+    object: 'platform.status',
+    version,
+    node_version: process.versions.node,
+    uptime_seconds: Math.round((gateway.now() - startedAtMs) / 1000),
+    data_dir: directory.path,
+    database: {
+      kind: config.values['database-url'] === '' ? 'embedded' : 'external',
+      ...(await askDatabase(database)),
+    },
+    journal: { waiting, bytes, refusal: refusal ?? null, last_error: lastSinkError ?? null },
+    auth_staleness_ms: Math.round(gateway.grants.stalenessMs),
+    calls_active: gateway.active.count,
+    models: Object.fromEntries(models),
+  }
+}
+
+type DatabaseStatus = { ok: boolean; version: string | null; latency_ms: number; size_bytes: number | null }
+
+async function askDatabase(database: Database): Promise<DatabaseStatus> {
+  const askedAtMs = performance.now()
+  const latency = (): number => Math.round((performance.now() - askedAtMs) * 10) / 10
+  try {
+    const [row] = await database.query<{ version: string; size: bigint }>(
+      sql("select current_setting('server_version') as version, pg_database_size(current_database()) as size"),
+    )
+    return { ok: true, version: row?.version ?? null, latency_ms: latency(), size_bytes: Number(row?.size ?? 0) }
+  } catch {
+    return { ok: false, version: null, latency_ms: latency(), size_bytes: null }
+  }
+}
