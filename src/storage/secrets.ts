@@ -69,9 +69,33 @@ async function createSecrets(file: string): Promise<SecretsFile> {
   return (await readSecrets(file)) ?? made
 }
 
-/** What the database keeps of a key. 2.4 µs; slow hashes add nothing to 256 random bits. */
-export const hashKey = (secrets: Secrets, key: string): Buffer =>
-  createHmac('sha256', secrets.pepper).update(key).digest()
+const blockBytes = 64
+const pads = new WeakMap<Buffer, { readonly inner: Buffer; readonly outer: Buffer }>()
+
+/** The pepper as HMAC's two blocks. */
+function padsOf(pepper: Buffer): { inner: Buffer; outer: Buffer } {
+  const known = pads.get(pepper)
+  if (known) return known
+  const block = Buffer.concat([pepper], blockBytes)
+  const made = {
+    inner: Buffer.from(block.map(byte => byte ^ 0x36)),
+    outer: Buffer.from(block.map(byte => byte ^ 0x5c)),
+  }
+  pads.set(pepper, made)
+  return made
+}
+
+/**
+ * What the database keeps of a key: HMAC-SHA-256 (RFC 2104), as two one-shot hashes, which is several times quicker than
+ * `createHmac` and on the path of every request. Slow hashes would add nothing to 256 random bits.
+ */
+export function hashKey({ pepper }: Secrets, key: string): Buffer {
+  const { inner, outer } = padsOf(pepper)
+  const message = Buffer.allocUnsafe(blockBytes + Buffer.byteLength(key))
+  inner.copy(message)
+  message.write(key, blockBytes)
+  return hash('sha256', Buffer.concat([outer, hash('sha256', message, 'buffer')]), 'buffer')
+}
 
 const ivBytes = 12
 const tagBytes = 16
