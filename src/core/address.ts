@@ -1,5 +1,4 @@
 /** Client addresses, in the form in which limits and lists compare them. */
-import { isIPv6 } from 'node:net'
 
 /** The plain IPv4 form of an IPv4-mapped IPv6 address; any other address unchanged. */
 export const plainAddress = (address: string): string =>
@@ -8,7 +7,7 @@ export const plainAddress = (address: string): string =>
 /** What a limit by address counts: an IPv4 address, or an IPv6 /64, since whoever has one has all of its addresses. */
 export function addressBucket(address: string): string {
   const plain = plainAddress(address)
-  if (!isIPv6(plain)) return plain
+  if (!plain.includes(':')) return plain
   const [head = '', tail] = plain.split('%')[0]?.split('::') ?? []
   const first = head === '' ? [] : head.split(':')
   const last = tail === undefined || tail === '' ? [] : tail.split(':')

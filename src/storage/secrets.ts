@@ -57,7 +57,7 @@ async function createSecrets(file: string): Promise<SecretsFile> {
     pepper: randomBytes(secretBytes).toString('hex'),
     sealing_key: randomBytes(secretBytes).toString('hex'),
   }
-  const aside = `${file}.${process.pid}`
+  const aside = `${file}.${randomBytes(6).toString('hex')}`
   await writeFile(aside, `${JSON.stringify(made, null, 2)}\n`, { mode: 0o600, flush: true })
   try {
     await link(aside, file)

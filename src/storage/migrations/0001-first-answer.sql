@@ -141,6 +141,8 @@ create table ledger_transactions (
   kind text not null check (kind in ('grant', 'lease', 'return', 'usage')),
   -- who asked for it; a repeated request with the same reference is refused
   reference text not null unique,
+  -- what people wrote beside it
+  note text,
   created_at timestamptz not null default now()
 );
 
@@ -182,12 +184,13 @@ create trigger prices_append_only before update or delete on prices
   for each statement execute function refuse_change();
 
 -- Posts one transaction; returns false, and does nothing, when its reference was posted before.
-create function post_ledger(kind text, reference text, accounts text[], amounts bigint[]) returns boolean
-language plpgsql as $$
+create function post_ledger(kind text, reference text, accounts text[], amounts bigint[], note text default null)
+returns boolean language plpgsql as $$
 declare
   posted uuid;
 begin
-  insert into ledger_transactions (kind, reference) values (post_ledger.kind, post_ledger.reference)
+  insert into ledger_transactions (kind, reference, note)
+    values (post_ledger.kind, post_ledger.reference, post_ledger.note)
     on conflict do nothing returning id into posted;
   if posted is null then return false; end if;
   insert into ledger_entries (transaction_id, account_id, amount_nano_usd)
