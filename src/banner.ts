@@ -12,7 +12,7 @@ export function banner({
   if (first) {
     lines.push(
       '',
-      `Organization: ${first.organizationName} (${first.organizationId})`,
+      `Organization: ${first.organizationId}`,
       'These keys are shown once and stored nowhere. Keep them:',
       `  admin key    ${first.adminKey}`,
       `  project key  ${first.projectKey}`,

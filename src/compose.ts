@@ -34,6 +34,7 @@ import { type Closers, closers } from '#src/closers.ts'
 import { type Config, describeConfig } from '#src/config.ts'
 import { keepDatabase } from '#src/keep-database.ts'
 import { nodeId } from '#src/node-id.ts'
+import { type Restoring, restoreRunning } from '#src/restore-running.ts'
 import { readStatus, unready } from '#src/status.ts'
 import { version } from '#src/version.ts'
 import { writeBackup } from '#storage/backup.ts'
@@ -45,7 +46,6 @@ import { Journal } from '#storage/journal.ts'
 import { closeLeasesOf } from '#storage/leases.ts'
 import { migrate } from '#storage/migrate.ts'
 import { keepRejected } from '#storage/rejected.ts'
-import { restoreBackup } from '#storage/restore.ts'
 import { loadSecrets, type Secrets } from '#storage/secrets.ts'
 import { ensureUsagePartitions, settleUsageRecords } from '#storage/usage.ts'
 
@@ -109,11 +109,12 @@ async function build(base: Base): Promise<Keyhouse> {
   await ensureBuiltins({ database, localModels: isOn(config, 'local-model') ? await inference.list() : [], fakeModels })
   const metrics = createMetrics()
   const gateway = await openGateway(base, storage, await openProviders(base, storage, inference), metrics)
-  const platform = await openPlatform(base, storage, { gateway, inference, metrics, startedAtMs })
+  const localAccess = keepLocalAccess(storage)
+  const platform = await openPlatform(base, storage, { gateway, inference, metrics, startedAtMs, localAccess })
   const server = await openServer(base, storage, { gateway, platform, metrics })
   const url = `http://${urlHost(server.host)}:${server.port}`
-  const access = await mintLocalAccess({ database, secrets, file: join(directory.path, 'cli.json'), url })
-  closing.add('local access', () => access.revoke())
+  await localAccess.begin(url)
+  closing.add('local access', () => localAccess.end())
   if (isOn(config, 'local-model')) await inference.start()
   const localModel = isOn(config, 'local-model') ? chatModelDefault : undefined
   return { url, dataDir: directory.path, first, localModel, stop: () => closing.closeAll() }
@@ -302,16 +303,47 @@ async function settleAll(journal: Journal, wallets: Wallets): Promise<void> {
 
 type Built = { readonly gateway: Gateway; readonly metrics: Metrics }
 
+type LocalAccess = { begin(url: string): Promise<void>; renew(): Promise<void>; end(): Promise<void> }
+
+/** The CLI's key on this machine, made anew at each start, and once more when a backup took its place. */
+function keepLocalAccess({ database, secrets, directory }: Storage): LocalAccess {
+  const file = join(directory.path, 'cli.json')
+  let address = ''
+  let access: { revoke(): Promise<void> } | undefined
+  const renew = async (): Promise<void> => {
+    access = await mintLocalAccess({ database, secrets, file, url: address })
+  }
+  return {
+    begin(url) {
+      address = url
+      return renew()
+    },
+    renew,
+    end: async () => access?.revoke(),
+  }
+}
+
 async function openPlatform(
   { config, log, closing }: Base,
   { database, secrets, directory }: Storage,
-  { gateway, inference, metrics, startedAtMs }: Built & { inference: Inference; startedAtMs: number },
+  parts: Built & { inference: Inference; startedAtMs: number; localAccess: LocalAccess },
 ): Promise<Platform> {
+  const { gateway, inference, metrics, startedAtMs, localAccess } = parts
+  const ownSecrets = config.values['key-pepper'] === ''
+  const restoring: Restoring = {
+    database,
+    gateway,
+    secrets,
+    secretsFile: ownSecrets ? directory.paths.secrets : undefined,
+    spoolDirectory: directory.path,
+    renewLocalAccess: localAccess.renew,
+  }
   const platform = await createPlatform({
     database,
     secrets,
     log,
     version,
+    limitsDefault: gateway.settings.limitsDefault,
     wallClock,
     refused: metrics.refused,
     shownConfig: () => describeConfig(config),
@@ -321,7 +353,7 @@ async function openPlatform(
       async write(sink) {
         await writeBackup({ database, secrets, version, now: new Date(wallClock()) }, sink)
       },
-      restore: source => restoreBackup({ database }, source),
+      restore: source => restoreRunning(restoring, source),
     },
   })
   closing.add('platform', () => platform.close())

@@ -320,6 +320,12 @@ export const errors = {
     code: 'server_shutting_down',
     message: () => 'This server is shutting down and takes no new requests. Try again in a moment.',
   }),
+  server_restoring: row({
+    ...unavailable,
+    status: 503,
+    code: 'server_restoring',
+    message: () => 'A backup is being restored, and calls are refused meanwhile. Try again in a minute.',
+  }),
   storage_unavailable: row({
     ...unavailable,
     status: 503,

@@ -19,13 +19,25 @@ export type ActiveCall = { readonly signal: AbortSignal; cut(reason: CutReason):
 export class ActiveCalls {
   readonly #byKey = new Map<ApiKeyId, Set<AbortController>>()
   #count = 0
+  #refusal: Error | undefined
   #idle: (() => void) | undefined
 
   get count(): number {
     return this.#count
   }
 
+  /** Until `admit`, no call begins: each is refused with this error. */
+  refuse(reason: Error): void {
+    this.#refusal = reason
+  }
+
+  admit(): void {
+    this.#refusal = undefined
+  }
+
+  /** @throws what `refuse` was given, while calls are refused */
   begin(key: ApiKeyId): ActiveCall {
+    if (this.#refusal) throw this.#refusal
     const controller = new AbortController()
     const ofKey = this.#byKey.get(key) ?? new Set()
     this.#byKey.set(key, ofKey.add(controller))

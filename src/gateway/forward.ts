@@ -25,7 +25,8 @@ export async function forward(
   let failure: UpstreamFailure | undefined
   for (const target of targets.slice(0, attemptsMax)) {
     call.signal.throwIfAborted()
-    const attempt = await tryTarget(gateway, call, admission, target)
+    let attempt = await tryTarget(gateway, call, admission, target)
+    if (wasDropped(attempt)) attempt = await tryTarget(gateway, call, admission, target)
     if ('answer' in attempt) return attempt.answer
     gateway.metrics.upstreamFailed(target.providerName, attempt.failure.error.errorCode)
     gateway.warn(
@@ -39,6 +40,10 @@ export async function forward(
     failure?.error ?? apiError('model_unavailable', { model: call.model.name, reason: 'no provider could be tried.' })
   )
 }
+
+/** A kept-alive connection that the provider closed at the very moment we used it: a new one is worth one more try. */
+const wasDropped = (attempt: Attempt): boolean =>
+  'failure' in attempt && attempt.failure.error.errorCode === 'upstream_unreachable'
 
 async function tryTarget(gateway: Gateway, call: Call, admission: Admission, target: Target): Promise<Attempt> {
   const provider = gateway.providers.get(target.adapter)

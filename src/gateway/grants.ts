@@ -12,6 +12,7 @@ import type { Grant } from '#core/grant.ts'
 import { type AuthEvent, authEventsAfter, authEventsMax, newestAuthEvent } from '#storage/auth-events.ts'
 import type { Database } from '#storage/database.ts'
 import { findGrant } from '#storage/grants.ts'
+import { within } from './within.ts'
 
 export type GrantSettings = {
   readonly grantsMax: number
@@ -27,6 +28,9 @@ type Remembered = { readonly grant: Grant | undefined }
 const sharedMs = 50
 /** How often a read that changes keep overtaking is begun anew. */
 const readsMax = 5
+
+/** Shorter than what other statements may take: a call waits for it, and a node that hears nothing must notice. */
+const readMsMax = 1_000
 
 export type GrantChange = (event: AuthEvent) => void
 
@@ -94,7 +98,7 @@ export class Grants {
     for (let attempt = 1; attempt <= readsMax; attempt += 1) {
       const startedAtMs = this.#now()
       const changesBefore = this.#changes
-      const grant = await findGrant(this.#database, secretHash).catch(cause => {
+      const grant = await within(readMsMax, findGrant(this.#database, secretHash)).catch(cause => {
         throw apiError('storage_unavailable', undefined, { cause })
       })
       // An answer that took longer than the bound, or that a change overtook, may be of yesterday: ask again
@@ -118,12 +122,12 @@ export class Grants {
     // Freshness counts from before the question: what changed while it travelled may not be in the answer
     const askedAtMs = this.#now()
     if (this.#lastEvent < 0n) {
-      this.#lastEvent = await newestAuthEvent(this.#database)
+      this.#lastEvent = await within(readMsMax, newestAuthEvent(this.#database))
       this.#forgetAll()
     } else {
-      const events = await authEventsAfter(this.#database, this.#lastEvent)
+      const events = await within(readMsMax, authEventsAfter(this.#database, this.#lastEvent))
       if (events.length > authEventsMax) {
-        this.#lastEvent = await newestAuthEvent(this.#database)
+        this.#lastEvent = await within(readMsMax, newestAuthEvent(this.#database))
         this.#apply({ id: this.#lastEvent, subject_kind: 'everything', subject_id: '' })
       } else for (const event of events) this.#apply(event)
     }

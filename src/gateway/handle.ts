@@ -44,8 +44,14 @@ async function answer(gateway: Gateway, call: Call): Promise<void> {
   const answer = await routeAndForward(gateway, call, admission)
   const metered = meter(call, admission, answer)
   await settle(gateway, call, admission, answer, metered)
-  if (answer.head) call.exchange.start(200, answer.head)
-  call.exchange.end(answer.tail)
+  finish(call.exchange, answer)
+}
+
+/** A client that stopped reading must not take what it has for the whole, should it ever read on. */
+function finish(exchange: Exchange, { head, tail, outcome }: Answer): void {
+  if (outcome === 'client_left') return exchange.destroy()
+  if (head) exchange.start(200, head)
+  exchange.end(tail)
 }
 
 /** A call that got no answer used nothing. One that got an answer is settled, and never released. */

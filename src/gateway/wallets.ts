@@ -83,6 +83,11 @@ export class Wallets {
   /** Hands everything back. Only when the journal has been delivered and no call is in flight. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
+    await this.reset()
+  }
+
+  /** As `close`, but new calls may follow: they begin with new leases. */
+  async reset(): Promise<void> {
     for (const account of this.#accounts.values()) await account.trip
     this.#accounts.clear()
     await closeLeasesOf(this.#database, this.#node)

@@ -23,7 +23,7 @@ export function createLog(level: LogLevel, destination?: DestinationStream): Log
     // The last gate: whatever a message or a cause carried, no credential gets past it
     hooks: { streamWrite: maskCredentials },
   }
-  return destination ? pino(options, destination) : pino(options)
+  return pino(options, destination ?? pino.destination({ fd: 2, sync: false }))
 }
 
 const causesMax = 3

@@ -7,6 +7,7 @@
 import { createCipheriv, createDecipheriv, createHash, hash, randomBytes } from 'node:crypto'
 import { link, readFile, unlink, writeFile } from 'node:fs/promises'
 
+/** One record for the whole process, whose members change only when a backup is restored: see `adoptSecrets`. */
 export type Secrets = { readonly pepper: Buffer; readonly pepperId: string; readonly sealingKey: Buffer }
 
 type SecretsFile = { readonly pepper: string; readonly sealing_key: string }
@@ -19,8 +20,19 @@ export async function loadSecrets(file: string, given: { pepper?: string; sealin
   if (given.pepper || given.sealingKey) {
     throw new Error('Set both key-pepper and sealing-key, or neither: an installation has one home for its secrets.')
   }
-  return secretsOf((await readSecrets(file)) ?? (await createSecrets(file)))
+  const kept = (await readSecrets(file)) ?? (await createSecrets(file))
+  if (!kept) throw new Error(`${file} was taken away while it was read.`)
+  return secretsOf(kept)
 }
+
+/** Puts a restored installation's secrets in the place of ours, for everyone who holds the record. */
+export function adoptSecrets(secrets: Secrets, restored: Secrets): void {
+  Object.assign(secrets, restored)
+}
+
+/** What the secrets file says. */
+export const secretsFileText = ({ pepper, sealingKey }: Pick<Secrets, 'pepper' | 'sealingKey'>): string =>
+  `${JSON.stringify({ pepper: pepper.toString('hex'), sealing_key: sealingKey.toString('hex') }, null, 2)}\n`
 
 function secretsOf(text: SecretsFile): Secrets {
   const pepper = fromHex('key-pepper', text.pepper)
@@ -52,13 +64,10 @@ async function readSecrets(file: string): Promise<SecretsFile | undefined> {
 }
 
 /** Written aside and linked into place, so that neither a crash nor a second starter can leave half a file. */
-async function createSecrets(file: string): Promise<SecretsFile> {
-  const made = {
-    pepper: randomBytes(secretBytes).toString('hex'),
-    sealing_key: randomBytes(secretBytes).toString('hex'),
-  }
+async function createSecrets(file: string): Promise<SecretsFile | undefined> {
+  const made = secretsFileText({ pepper: randomBytes(secretBytes), sealingKey: randomBytes(secretBytes) })
   const aside = `${file}.${randomBytes(6).toString('hex')}`
-  await writeFile(aside, `${JSON.stringify(made, null, 2)}\n`, { mode: 0o600, flush: true })
+  await writeFile(aside, made, { mode: 0o600, flush: true })
   try {
     await link(aside, file)
   } catch (error) {
@@ -66,7 +75,7 @@ async function createSecrets(file: string): Promise<SecretsFile> {
   } finally {
     await unlink(aside)
   }
-  return (await readSecrets(file)) ?? made
+  return readSecrets(file)
 }
 
 const blockBytes = 64
