@@ -222,7 +222,10 @@ async function prepareLocalModel(inference: Inference, model: string): Promise<v
     })
   }
   if (status === 'failed') throw apiError('model_unavailable', { model, reason })
-  await inference.ensureRunning()
+  await inference.ensureRunning().catch(cause => {
+    const reason = 'its process does not start. The log says why; `keyhouse doctor` checks it.'
+    throw apiError('model_unavailable', { model, reason }, { cause })
+  })
 }
 
 async function openGateway(

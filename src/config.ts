@@ -4,8 +4,8 @@
  * the earlier of these three wins. The environment is read here, once, and nowhere else.
  */
 import { readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { parseUsd } from '#core/money.ts'
+import { threadsDefault } from '#inference/inference.ts'
 import { logLevels } from '#observe/log.ts'
 
 type Row<Value> = {
@@ -213,7 +213,7 @@ export const settings = {
   'local-model-threads': count(
     { min: 1, max: 256 },
     {
-      default: Math.max(1, Math.min(availableParallelism(), 8)),
+      default: threadsDefault(),
       about: 'Threads of the embedded model. More than there are free cores makes it many times slower.',
     },
   ),
