@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { parseUsd } from '#core/money.ts'
-import { threadsDefault } from '#inference/inference.ts'
+import { threadsDefault } from '#inference/threads.ts'
 import { logLevels } from '#observe/log.ts'
 
 type Row<Value> = {

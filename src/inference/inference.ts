@@ -3,7 +3,6 @@
  * bring them. Nothing here blocks the start of the server, and nothing is fetched that was not asked for.
  */
 import { mkdir } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cardOf, catalog, findInCatalog, type ModelCard } from './catalog.ts'
 import { hasEngine, listCards, lockFile, readCard } from './model-folder.ts'
@@ -49,16 +48,11 @@ export type Inference = {
   readonly pid: () => number | null
 }
 
-const threadsMax = 8
 const otherPullLookMs = 500
 /** Before each try of a pull that nobody waits for; after the last it is the operator's turn. */
 const backgroundPausesMs = [0, 30_000, 2 * 60_000, 10 * 60_000]
 /** How long an interrupted pull may wait to be taken up again. */
 const leftoversKeptMs = 7 * 24 * 60 * 60 * 1000
-
-/** All of two cores, else half: the gateway and the database need the others, and waiting threads are worse than none. */
-export const threadsDefault = (cores: number = availableParallelism()): number =>
-  Math.max(1, Math.min(cores, Math.max(2, Math.floor(cores / 2)), threadsMax))
 
 export const createInference = (options: InferenceOptions): Inference => {
   const { directory: models, socketPath, log } = options
