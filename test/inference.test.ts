@@ -11,8 +11,9 @@ import { pathToFileURL } from 'node:url'
 import { Client } from 'undici'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { jsonObjectGrammar, jsonSchemaGrammar } from '#inference/grammar.ts'
-import { createInference, type Inference, threadsDefault } from '#inference/inference.ts'
+import { createInference, type Inference } from '#inference/inference.ts'
 import { engineFolder } from '#inference/model-folder.ts'
+import { threadsDefault } from '#inference/threads.ts'
 
 const pullMs = 20 * 60_000
 const answerMs = 120_000

@@ -4,9 +4,10 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { createInference, type Inference, threadsDefault } from './inference.ts'
+import { createInference, type Inference } from './inference.ts'
 import { engineFolder, lockFile } from './model-folder.ts'
 import { createTestLog, makeTempFolder, sha256Of, smallGguf } from './testing.ts'
+import { threadsDefault } from './threads.ts'
 
 let folder: ReturnType<typeof makeTempFolder>
 let inference: Inference
