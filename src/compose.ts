@@ -2,9 +2,11 @@
  * The only file that knows everything that exists: builds the parts from the settings, joins them, and takes them down
  * in reverse order, at the end or when a start fails half-way.
  */
+import type { IncomingMessage } from 'node:http'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { apiError } from '#contract/errors.ts'
+import { addressList, clientAddress } from '#core/address.ts'
 import { parseUsd } from '#core/money.ts'
 import { ActiveCalls } from '#gateway/active-calls.ts'
 import { catalogueSnapshot } from '#gateway/catalogue-snapshot.ts'
@@ -31,7 +33,7 @@ import { startFakeUpstream } from '#providers/fake/upstream.ts'
 import { onSocket } from '#providers/on-socket.ts'
 import { openAiCompatible } from '#providers/openai-compatible.ts'
 import { type Closers, closers } from '#src/closers.ts'
-import { type Config, describeConfig } from '#src/config.ts'
+import { type Config, describeConfig, splitList } from '#src/config.ts'
 import { keepDatabase } from '#src/keep-database.ts'
 import { nodeId } from '#src/node-id.ts'
 import { type Restoring, restoreRunning } from '#src/restore-running.ts'
@@ -258,7 +260,9 @@ async function openGateway(
   const active = new ActiveCalls()
   grants.onChange(event => {
     if (event.subject_kind === 'catalogue' || event.subject_kind === 'everything') void catalogue.reload()
-    cutDeadKeys(database, active, event).catch(error => onError('calls of a changed key could not be checked', error))
+    cutDeadKeys(database, active, event, wallClock()).catch(error =>
+      onError('calls of a changed key could not be checked', error),
+    )
   })
   const watch = await watchGrants(database, grants, values['auth-poll-ms'], onError)
   closing.add('watch', () => watch.stop())
@@ -306,6 +310,18 @@ async function settleAll(journal: Journal, wallets: Wallets): Promise<void> {
 
 type Built = { readonly gateway: Gateway; readonly metrics: Metrics }
 
+function addressReader({ values }: Config): (request: IncomingMessage) => string {
+  const proxies = addressList(splitList(values['trusted-proxies']))
+  return ({ socket, headers }) => {
+    const forwardedFor = headers['x-forwarded-for']
+    return clientAddress(
+      socket.remoteAddress ?? '',
+      Array.isArray(forwardedFor) ? forwardedFor.join() : forwardedFor,
+      proxies,
+    )
+  }
+}
+
 type LocalAccess = { begin(url: string): Promise<void>; renew(): Promise<void>; end(): Promise<void> }
 
 /** The CLI's key on this machine, made anew at each start, and once more when a backup took its place. */
@@ -346,6 +362,7 @@ async function openPlatform(
     secrets,
     log,
     version,
+    clientAddress: addressReader(config),
     limitsDefault: gateway.settings.limitsDefault,
     wallClock,
     refused: metrics.refused,
@@ -395,6 +412,7 @@ async function openServer(
       port: values.port,
       bodyBytesMax: values['body-bytes-max'],
       bodyTimeoutMs: values['body-timeout-ms'],
+      clientAddress: addressReader(config),
       headerBytesMax: values['header-bytes-max'],
       headersTimeoutMs: values['headers-timeout-ms'],
       keepAliveTimeoutMs: values['keep-alive-timeout-ms'],

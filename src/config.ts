@@ -4,6 +4,7 @@
  * the earlier of these three wins. The environment is read here, once, and nowhere else.
  */
 import { readFileSync } from 'node:fs'
+import { addressList } from '#core/address.ts'
 import { parseUsd } from '#core/money.ts'
 import { threadsDefault } from '#inference/threads.ts'
 import { logLevels } from '#observe/log.ts'
@@ -51,6 +52,20 @@ const usd = (row: Omit<Row<string>, 'read'>): Row<string> => ({
   },
 })
 
+const addresses = (row: Omit<Row<string>, 'read'>): Row<string> => ({
+  ...row,
+  read(value) {
+    addressList(splitList(value))
+    return value
+  },
+})
+
+export const splitList = (value: string): string[] =>
+  value
+    .split(',')
+    .map(item => item.trim())
+    .filter(item => item !== '')
+
 const hours = 3_600_000
 const onOff = ['on', 'off'] as const
 
@@ -60,6 +75,10 @@ export const settings = {
     about: 'Address to listen on. 0.0.0.0 is every network that this machine is in.',
   }),
   port: count({ min: 0, max: 65_535 }, { default: 8484, about: 'TCP port to listen on; 0 picks a free one.' }),
+  'trusted-proxies': addresses({
+    default: '',
+    about: 'Addresses or CIDR blocks, separated by commas, of the proxies whose X-Forwarded-For is believed.',
+  }),
   'data-dir': text({ default: '', about: "Where everything is kept. Empty: the platform's usual place for the user." }),
   'database-url': text({
     default: '',

@@ -19,7 +19,7 @@ const arrows: Record<string, readonly string[]> = {
 }
 
 /** Node's own modules that do I/O: the rules of core and the promises of contract know none of them. */
-const doesIo = /^node:(fs|net|http|https|child_process|dgram|tls|dns|worker_threads|cluster)/
+const doesIo = /^node:(fs|http|https|child_process|dgram|tls|dns|worker_threads|cluster)/
 const pure = ['contract', 'core']
 
 const src = fileURLToPath(new URL('../src/', import.meta.url))

@@ -51,6 +51,51 @@ export const errors = {
     code: 'invalid_api_key',
     message: ({ redacted, expiredAt }) => `The API key ${redacted} expired at ${expiredAt}. ${howToGetKey}`,
   }),
+  key_disabled: row<{ redacted: string }>({
+    ...request,
+    status: 401,
+    code: 'key_disabled',
+    message: ({ redacted }) =>
+      `The API key ${redacted} is disabled. An owner enables it again with \`keyhouse keys enable\`, or creates another.`,
+  }),
+  key_asleep: row<{ redacted: string }>({
+    ...request,
+    status: 401,
+    code: 'key_asleep',
+    message: ({ redacted }) =>
+      `The API key ${redacted} is a backup key: it begins to work when the key that it backs up is revoked.`,
+  }),
+  owner_inactive: row<{ redacted: string }>({
+    ...request,
+    status: 401,
+    code: 'owner_inactive',
+    message: ({ redacted }) =>
+      `The owner of the API key ${redacted} is no longer a member of its project. An owner adds the person to the ` +
+      'project again, or creates a key for a service account.',
+  }),
+  ip_not_authorized: row<{ address: string; where: string }>({
+    ...request,
+    status: 401,
+    code: 'ip_not_authorized',
+    message: ({ address, where }) =>
+      `Your IP address ${address} is not on the address list of the ${where}. Call from an allowed address, or ask an ` +
+      'owner to add yours.',
+  }),
+  origin_not_authorized: row<{ origin: string; where: string }>({
+    ...request,
+    status: 401,
+    code: 'origin_not_authorized',
+    message: ({ origin, where }) =>
+      `The origin ${origin} is not on the origin list of the ${where}. Ask an owner to add it.`,
+  }),
+  model_not_permitted: row<{ project: string; model: string }>({
+    ...request,
+    status: 403,
+    code: 'model_not_found',
+    param: () => 'model',
+    message: ({ project, model }) =>
+      `Project \`${project}\` does not have access to model \`${model}\`. An owner changes the project's model permissions.`,
+  }),
   key_in_url: row({
     ...request,
     status: 401,

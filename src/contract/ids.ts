@@ -5,6 +5,7 @@ export type ProjectId = string & { readonly __id: 'project' }
 export type UserId = string & { readonly __id: 'user' }
 export type ApiKeyId = string & { readonly __id: 'api_key' }
 export type ProviderId = string & { readonly __id: 'provider' }
+export type ServiceAccountId = string & { readonly __id: 'service_account' }
 export type LeaseId = string & { readonly __id: 'lease' }
 
 type IdOf = {
@@ -13,6 +14,14 @@ type IdOf = {
   user: UserId
   api_key: ApiKeyId
   provider: ProviderId
+  service_account: ServiceAccountId
+  group: string
+  role: string
+  invite: string
+  certificate: string
+  spend_alert: string
+  leak_report: string
+  audit_log: string
 }
 
 const prefixes = {
@@ -21,6 +30,14 @@ const prefixes = {
   user: 'user-',
   api_key: 'key_',
   provider: 'prov_',
+  service_account: 'svc_acct_',
+  group: 'group_',
+  role: 'role_',
+  invite: 'invite-',
+  certificate: 'cert_',
+  spend_alert: 'alert_',
+  leak_report: 'leak_',
+  audit_log: 'audit_log-',
 } as const satisfies Record<keyof IdOf, string>
 
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'

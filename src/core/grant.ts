@@ -4,20 +4,39 @@ import type { KeyKind } from './key-format.ts'
 
 export type ScopeLimits = { readonly requestsPerMinute: number; readonly tokensPerMinute: number }
 
+/** Address and origin lists of the key, its project, its organization. One that is empty restricts nothing. */
+export type Restriction = {
+  readonly where: 'key' | 'project' | 'organization'
+  readonly cidrs: readonly string[]
+  readonly origins: readonly string[]
+}
+
+export type ModelPermissions = { readonly mode: 'allow_list' | 'deny_list'; readonly models: ReadonlySet<string> }
+
+/** What keeps a key from working, apart from its expiry, which the clock decides. */
+export type KeyState = 'active' | 'revoked' | 'disabled' | 'asleep' | 'owner_inactive'
+
 export type Grant = {
   readonly keyId: ApiKeyId
   readonly kind: KeyKind
   readonly redacted: string
+  readonly state: KeyState
   readonly organizationId: OrganizationId
   readonly isOperator: boolean
   /** Null for admin keys alone. */
   readonly projectId: ProjectId | null
   readonly projectActive: boolean
   readonly userId: UserId | null
+  readonly serviceAccountId: string | null
+  /** Whose budget this key spends: its own, or that of the first of the keys that it replaced. */
+  readonly budgetKeyId: ApiKeyId
   /** Empty: All. */
   readonly scopes: readonly string[]
+  /** What the owner's roles allow; what a key may do is what both allow. */
+  readonly permissions: ReadonlySet<string>
   readonly expiresAtMs: number | null
-  readonly revoked: boolean
+  readonly restrictions: readonly Restriction[]
+  readonly modelPermissions: ModelPermissions | null
   /** Rate limits that were set for this organization or project; by model, '*' for all the others. */
   readonly organizationLimits: ReadonlyMap<string, Partial<ScopeLimits>>
   readonly projectLimits: ReadonlyMap<string, Partial<ScopeLimits>>

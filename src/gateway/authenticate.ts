@@ -1,5 +1,6 @@
 /** Verb one. Whose key is this: shape and checksum first, then memory, then one SQL. Refuses with 401. */
 import { apiError } from '#contract/errors.ts'
+import { checkKey } from '#core/access.ts'
 import { addressBucket } from '#core/address.ts'
 import { readCredential } from '#core/credential.ts'
 import type { Grant } from '#core/grant.ts'
@@ -15,7 +16,12 @@ export async function authenticate(gateway: Gateway, exchange: Exchange): Promis
   const found = gateway.grants.find(hashKey(gateway.secrets, key))
   const grant = found instanceof Promise ? await found : found
   if (grant === undefined) throw unknownKey(gateway, exchange, key)
-  checkAlive(gateway, grant)
+  const { origin } = exchange.headers
+  checkKey(grant, {
+    nowMs: gateway.wallClock(),
+    address: exchange.clientAddress,
+    origin: typeof origin === 'string' ? origin : undefined,
+  })
   return grant
 }
 
@@ -32,11 +38,4 @@ function unknownKey(gateway: Gateway, exchange: Exchange, key: string): Error {
   const hint =
     'It has the right form, but this Keyhouse does not know it: is it a key of another installation, or deleted?'
   return apiError('invalid_api_key', { redacted: redactKey(key), hint })
-}
-
-function checkAlive(gateway: Gateway, grant: Grant): void {
-  if (grant.revoked) throw apiError('key_revoked', { redacted: grant.redacted })
-  if (grant.expiresAtMs !== null && grant.expiresAtMs <= gateway.wallClock()) {
-    throw apiError('key_expired', { redacted: grant.redacted, expiredAt: new Date(grant.expiresAtMs).toISOString() })
-  }
 }

@@ -1,7 +1,8 @@
 /** Verb two. May this key use this endpoint and model, in this organization and project. Refuses with 401, 403, 404 or 400. */
 import { apiError } from '#contract/errors.ts'
 import type { ProjectId } from '#contract/ids.ts'
-import { hasScope, type Scope } from '#contract/scopes.ts'
+import type { Scope } from '#contract/scopes.ts'
+import { permitsModel, requireScope } from '#core/access.ts'
 import { findModel, type Model } from '#core/catalogue.ts'
 import type { Grant } from '#core/grant.ts'
 import { nanoUsd } from '#core/money.ts'
@@ -20,7 +21,7 @@ export function authorizeKey(exchange: Exchange, grant: Grant, scope: Scope): Pr
   const { headers } = exchange
   if (differs(headers['openai-organization'], grant.organizationId)) throw apiError('mismatched_organization')
   if (differs(headers['openai-project'], grant.projectId)) throw apiError('mismatched_project')
-  if (!hasScope(grant.scopes, scope)) throw apiError('missing_scopes', { scopes: [scope] })
+  requireScope(grant, scope)
   // Checked above: an admin key is the only one without a project.
   return grant as ProjectGrant
 }
@@ -51,6 +52,10 @@ export function authorizeCall(gateway: Gateway, asked: Asked): Call {
   return { exchange, endpoint, grant, model, price: priceOf(gateway, model), ask, body, signal }
 }
 
+/** The project's list of models is about real ones: a test key cannot spend anything. */
+export const isPermitted = (grant: Grant, model: Model): boolean =>
+  isTestModel(model) || permitsModel(grant, model.name)
+
 /** Test keys see the test models and nothing else; the test models are shown to others only where the operator says so. */
 export function mayUse(gateway: Gateway, grant: Grant, model: Model): boolean {
   return isTestModel(model) ? grant.kind === 'test' || gateway.settings.testModelsForAll : grant.kind !== 'test'
@@ -59,11 +64,14 @@ export function mayUse(gateway: Gateway, grant: Grant, model: Model): boolean {
 const isTestModel = (model: Model): boolean =>
   model.targets.length > 0 && model.targets.every(({ adapter }) => adapter === 'fake')
 
-function visibleModel(gateway: Gateway, grant: Grant, name: string): Model {
+function visibleModel(gateway: Gateway, grant: ProjectGrant, name: string): Model {
   const model = findModel(gateway.catalogue(), name)
-  if (model && mayUse(gateway, grant, model)) return model
-  if (model && grant.kind === 'test') throw apiError('test_key_live_model', { model: name })
-  throw apiError('model_not_found', { model: name })
+  if (!model || !mayUse(gateway, grant, model)) {
+    if (model && grant.kind === 'test') throw apiError('test_key_live_model', { model: name })
+    throw apiError('model_not_found', { model: name })
+  }
+  if (!isPermitted(grant, model)) throw apiError('model_not_permitted', { project: grant.projectId, model: name })
+  return model
 }
 
 const freePrice = {
@@ -73,7 +81,8 @@ const freePrice = {
 }
 
 function priceOf(gateway: Gateway, model: Model): Price {
+  if (isTestModel(model)) return { id: '', ...freePrice }
   if (model.price) return model.price
-  if (isTestModel(model) || gateway.settings.unpricedModels === 'free') return { id: '', ...freePrice }
+  if (gateway.settings.unpricedModels === 'free') return { id: '', ...freePrice }
   throw apiError('model_price_missing', { model: model.name })
 }

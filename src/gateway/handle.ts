@@ -25,7 +25,7 @@ export async function handle(
   pathModel: string | null,
 ): Promise<void> {
   if (gateway.active.count >= gateway.settings.callsMax) throw apiError('server_is_overloaded')
-  const grant = authorizeKey(exchange, await authenticate(gateway, exchange), 'model.request')
+  const grant = authorizeKey(exchange, await authenticate(gateway, exchange), endpoint.scope)
   const active = gateway.active.begin(grant.keyId)
   exchange.onClientLeft(() => active.cut('client_left'))
   try {

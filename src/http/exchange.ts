@@ -7,6 +7,8 @@ export type ExchangeSettings = {
   readonly bodyBytesMax: number
   /** From the end of the headers to the end of the body. */
   readonly bodyTimeoutMs: number
+  /** Where a request really comes from, behind the proxies that the operator trusts. */
+  clientAddress(request: IncomingMessage): string
 }
 
 const exposedHeaders = [
@@ -31,6 +33,9 @@ export const corsHeaders = {
   'access-control-expose-headers': exposedHeaders,
 } as const
 
+/** How long after its end a client is asked whether it is still there. */
+const probesMs = [0, 50, 1_000]
+
 export class HttpExchange {
   readonly requestId = newRequestId()
   readonly startedAtMs = performance.now()
@@ -40,6 +45,7 @@ export class HttpExchange {
   readonly query: string
   readonly #settings: ExchangeSettings
   #left = false
+  #isStream = false
   #onLeft: (() => void) | undefined
 
   constructor(request: IncomingMessage, response: ServerResponse, settings: ExchangeSettings) {
@@ -70,7 +76,7 @@ export class HttpExchange {
   }
 
   get clientAddress(): string {
-    return this.request.socket.remoteAddress ?? ''
+    return this.#settings.clientAddress(this.request)
   }
 
   get closed(): boolean {
@@ -79,6 +85,11 @@ export class HttpExchange {
 
   get started(): boolean {
     return this.response.headersSent
+  }
+
+  /** Its answer is on the way, and not yet out. */
+  get begun(): boolean {
+    return this.started && !this.response.writableFinished
   }
 
   onClientLeft(listener: () => void): void {
@@ -134,6 +145,7 @@ export class HttpExchange {
 
   start(status: number, headers: Record<string, string>): void {
     if (this.response.headersSent || this.#left) return
+    this.#isStream = headers['content-type']?.startsWith('text/event-stream') === true
     this.response.writeHead(status, { 'x-request-id': this.requestId, ...corsHeaders, ...headers })
   }
 
@@ -147,5 +159,19 @@ export class HttpExchange {
 
   destroy(): void {
     this.response.destroy()
+  }
+
+  /** The client has ended its sending side: it may wait for the answer, or be gone. */
+  onHalfClosed(): void {
+    for (const ms of probesMs) setTimeout(() => this.#probe(), ms).unref()
+  }
+
+  /** Only a write shows whether somebody is there: what every client skips, a comment in a stream, else an interim answer. */
+  #probe(): void {
+    const { response, request } = this
+    if (this.closed) return
+    if (response.headersSent) {
+      if (this.#isStream) response.write(': \n\n')
+    } else if (request.httpVersion !== '1.0') response.writeContinue()
   }
 }

@@ -1,7 +1,8 @@
-/** One SQL for one grant: everything that a call needs to know about its key. */
+/** One SQL for one grant: everything that a request needs to know about its key. */
 import type { ApiKeyId, OrganizationId, ProjectId, UserId } from '#contract/ids.ts'
-import type { Grant, ScopeLimits } from '#core/grant.ts'
+import type { Grant, KeyState, ModelPermissions, Restriction, ScopeLimits } from '#core/grant.ts'
 import type { KeyKind } from '#core/key-format.ts'
+import { type OrganizationRole, type ProjectRole, permissionsOf } from '#core/roles.ts'
 import { prepared, type Queryable } from './database.ts'
 
 type GrantRow = {
@@ -13,26 +14,77 @@ type GrantRow = {
   project_id: ProjectId | null
   archived_at: Date | null
   owner_user_id: UserId | null
+  owner_removed: boolean
+  organization_role: OrganizationRole | null
+  project_roles: ProjectRole[]
+  assigned: string[]
+  service_account_id: string | null
+  service_account_deleted: boolean
+  budget_key_id: ApiKeyId | null
   scopes: string[]
   expires_at: Date | null
-  revoked_at: Date | null
+  revoked: boolean
+  disabled: boolean
+  asleep: boolean
+  restrictions: { scope: string; cidrs: string[]; origins: string[] }[] | null
+  allowed_cidrs: string[]
+  allowed_origins: string[]
+  model_mode: 'allow_list' | 'deny_list' | null
+  model_ids: string[] | null
   limits: LimitRow[] | null
 }
 
 type LimitRow = { scope: string; model: string; requests: number | null; tokens: number | null }
 
+/** The roles of one principal in the key's project: directly, and for a person through groups. */
+const projectRoles = `array(
+    select pu.role from project_users pu where pu.project_id = k.project_id and pu.user_id = k.owner_user_id
+    union all
+    select g.role from project_groups g join group_users gu on gu.group_id = g.group_id
+      where g.project_id = k.project_id and gu.user_id = k.owner_user_id
+    union all
+    select s.role where s.id is not null)`
+
+/** Permissions of assigned custom roles; the id itself where a predefined role was assigned. */
+const assigned = `array(
+    select unnest(coalesce(r.permissions, array[a.role_id])) from role_assignments a left join roles r on r.id = a.role_id
+      where a.organization_id = k.organization_id and (a.project_id is null or a.project_id = k.project_id)
+        and a.principal_id in (
+          select k.owner_user_id union all select k.service_account_id
+          union all select gu.group_id from group_users gu where gu.user_id = k.owner_user_id))`
+
+const limits = `(select json_agg(json_build_object('scope', l.scope_id, 'model', l.model,
+      'requests', l.requests_per_minute, 'tokens', l.tokens_per_minute))
+    from rate_limits l where l.scope_id in (k.organization_id, k.project_id))`
+
+const restrictions = `(select json_agg(json_build_object('scope', p.scope_id, 'cidrs', p.allowed_cidrs::text[],
+      'origins', p.allowed_origins))
+    from key_policies p where p.scope_id in (k.organization_id, k.project_id))`
+
 const grantByHash = prepared(
   'grant_by_hash',
   `select k.id, k.kind, k.redacted, k.organization_id, o.is_operator, k.project_id, p.archived_at, k.owner_user_id,
-     k.scopes, k.expires_at, k.revoked_at,
-     (select json_agg(json_build_object('scope', l.scope_id, 'model', l.model,
-        'requests', l.requests_per_minute, 'tokens', l.tokens_per_minute))
-      from rate_limits l where l.scope_id in (k.organization_id, k.project_id)) as limits
-   from api_keys k join organizations o on o.id = k.organization_id left join projects p on p.id = k.project_id
+     coalesce(u.removed_at is not null, false) as owner_removed, u.role as organization_role,
+     ${projectRoles} as project_roles, ${assigned} as assigned,
+     k.service_account_id, coalesce(s.deleted_at is not null, false) as service_account_deleted,
+     k.budget_key_id, k.scopes, least(k.expires_at, minter.expires_at) as expires_at,
+     k.revoked_at is not null or coalesce(minter.revoked_at is not null, false) as revoked,
+     k.disabled_at is not null or coalesce(minter.disabled_at is not null, false) as disabled,
+     coalesce(primary_key.revoked_at is null and primary_key.id is not null, false) as asleep,
+     k.allowed_cidrs::text[] as allowed_cidrs, k.allowed_origins, ${restrictions} as restrictions,
+     m.mode as model_mode, m.model_ids, ${limits} as limits
+   from api_keys k
+     join organizations o on o.id = k.organization_id
+     left join projects p on p.id = k.project_id
+     left join users u on u.id = k.owner_user_id
+     left join service_accounts s on s.id = k.service_account_id
+     left join api_keys minter on minter.id = k.minted_by
+     left join api_keys primary_key on primary_key.id = k.backup_of
+     left join model_permissions m on m.project_id = k.project_id
    where k.secret_hash = $1`,
 )
 
-/** The grant of the key with this hash, or undefined where there is no such key. Revoked and expired keys have grants too. */
+/** The grant of the key with this hash, or undefined where there is no such key. Dead keys have grants too. */
 export async function findGrant(database: Queryable, secretHash: Buffer): Promise<Grant | undefined> {
   const [row] = await database.query<GrantRow>(grantByHash, [secretHash])
   return row && toGrant(row)
@@ -43,40 +95,88 @@ function toGrant(row: GrantRow): Grant {
     keyId: row.id,
     kind: row.kind,
     redacted: row.redacted,
+    state: stateOf(row),
     organizationId: row.organization_id,
     isOperator: row.is_operator,
     projectId: row.project_id,
     projectActive: row.project_id !== null && row.archived_at === null,
     userId: row.owner_user_id,
+    serviceAccountId: row.service_account_id,
+    budgetKeyId: row.budget_key_id ?? row.id,
     scopes: row.scopes,
+    permissions: permissionsOf(heldBy(row)),
     expiresAtMs: row.expires_at?.getTime() ?? null,
-    revoked: row.revoked_at !== null,
+    restrictions: restrictionsOf(row),
+    modelPermissions: modelPermissionsOf(row),
     organizationLimits: limitsOf(row.limits, row.organization_id),
     projectLimits: limitsOf(row.limits, row.project_id),
   }
 }
 
+/** A key without an owner belongs to the machine that made it (the CLI's own), and does what its scopes say. */
+function heldBy(row: GrantRow) {
+  const ownerless = row.owner_user_id === null && row.service_account_id === null
+  const organizationRole = ownerless ? ('owner' as const) : row.organization_role
+  return { organizationRole, projectRoles: row.project_roles, assigned: row.assigned }
+}
+
+function stateOf(row: GrantRow): KeyState {
+  if (row.revoked) return 'revoked'
+  if (row.disabled) return 'disabled'
+  if (row.asleep) return 'asleep'
+  return row.owner_removed || row.service_account_deleted || isStranger(row) ? 'owner_inactive' : 'active'
+}
+
+/** A person who is neither in the project nor an owner of the organization has no business there any more. */
+function isStranger({
+  owner_user_id,
+  project_id,
+  organization_role,
+  project_roles,
+  assigned: roles,
+}: GrantRow): boolean {
+  if (owner_user_id === null || project_id === null) return false
+  return organization_role !== 'owner' && project_roles.length === 0 && roles.length === 0
+}
+
+function restrictionsOf(row: GrantRow): Restriction[] {
+  const own = { where: 'key' as const, cidrs: row.allowed_cidrs, origins: row.allowed_origins }
+  const inherited = (row.restrictions ?? []).map(({ scope, cidrs, origins }) => ({
+    where: scope === row.project_id ? ('project' as const) : ('organization' as const),
+    cidrs,
+    origins,
+  }))
+  return [own, ...inherited].filter(({ cidrs, origins }) => cidrs.length > 0 || origins.length > 0)
+}
+
+const modelPermissionsOf = ({ model_mode, model_ids }: GrantRow): ModelPermissions | null =>
+  model_mode === null ? null : { mode: model_mode, models: new Set(model_ids ?? []) }
+
 function limitsOf(rows: LimitRow[] | null, scope: string | null): Map<string, Partial<ScopeLimits>> {
-  const limits = new Map<string, Partial<ScopeLimits>>()
+  const found = new Map<string, Partial<ScopeLimits>>()
   for (const row of rows ?? []) {
     if (row.scope !== scope) continue
-    limits.set(row.model, {
+    found.set(row.model, {
       ...(row.requests !== null && { requestsPerMinute: row.requests }),
       ...(row.tokens !== null && { tokensPerMinute: row.tokens }),
     })
   }
-  return limits
+  return found
 }
 
-const deadKeys = prepared(
-  'dead_keys',
-  `select asked.id from unnest($1::text[]) as asked (id)
-   left join api_keys k on k.id = asked.id left join projects p on p.id = k.project_id
-   where k.id is null or k.revoked_at is not null or k.expires_at <= now() or p.archived_at is not null`,
-)
+const grantsById = prepared('grants_by_id', 'select secret_hash from api_keys where id = any($1::text[])')
 
-/** Those of the keys that may no longer be used: revoked, expired, gone, or of an archived project. */
-export async function findDeadKeys(database: Queryable, keys: readonly ApiKeyId[]): Promise<ApiKeyId[]> {
-  const rows = await database.query<{ id: ApiKeyId }>(deadKeys, [keys])
-  return rows.map(row => row.id)
+/**
+ * Those of the keys that may no longer be used. Asked when something changed while they had calls in flight, so it is the
+ * same answer that a new call would get, and not a shorter one that could differ.
+ */
+export async function findDeadKeys(
+  database: Queryable,
+  keys: readonly ApiKeyId[],
+  isAlive: (grant: Grant) => boolean,
+): Promise<ApiKeyId[]> {
+  const rows = await database.query<{ secret_hash: Buffer }>(grantsById, [keys])
+  const grants = await Promise.all(rows.map(row => findGrant(database, row.secret_hash)))
+  const alive = new Set(grants.filter(grant => grant !== undefined && isAlive(grant)).map(grant => grant?.keyId))
+  return keys.filter(key => !alive.has(key))
 }

@@ -21,7 +21,11 @@ export async function testDatabase(): Promise<TestDatabase> {
   const remove = (): Promise<void> => rm(home, { recursive: true, force: true, maxRetries: 5 })
   try {
     const socketDirectory = await mkdtemp(join(home, 'run-'))
-    const postgres = await startEmbeddedPostgres({ directory: join(home, 'postgres'), socketDirectory, log: () => undefined })
+    const postgres = await startEmbeddedPostgres({
+      directory: join(home, 'postgres'),
+      socketDirectory,
+      log: () => undefined,
+    })
     const { connection } = postgres
     const database = openDatabase(
       { connection, connectionsMax, connectTimeoutMs: timeoutMs, statementTimeoutMs: timeoutMs },

@@ -3,6 +3,7 @@
  * can use. Everything else is the provider's to judge, and passes through untouched.
  */
 import { type ApiError, apiError } from '#contract/errors.ts'
+import type { Scope } from '#contract/scopes.ts'
 import type { ModelKind } from '#core/catalogue.ts'
 
 export type JsonObject = { readonly [member: string]: unknown }
@@ -22,6 +23,7 @@ export type Ask = {
 export type CallEndpoint = {
   /** OpenAI's name for it, as in usage records and metrics. */
   readonly id: 'chat.completions' | 'completions' | 'embeddings'
+  readonly scope: Scope
   readonly upstream: '/chat/completions' | '/completions' | '/embeddings'
   readonly kinds: readonly ModelKind[]
   /** What to do with a model of another kind. */

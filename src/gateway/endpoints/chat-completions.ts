@@ -13,6 +13,7 @@ import {
 
 export const chatCompletions: CallEndpoint = {
   id: 'chat.completions',
+  scope: 'model.request.chat_completions',
   upstream: '/chat/completions',
   kinds: ['chat'],
   otherKinds: 'Use /v1/embeddings for embedding models and /v1/completions for completion models.',

@@ -19,6 +19,7 @@ const outputTokensDefault = 16
 
 export const completions: CallEndpoint = {
   id: 'completions',
+  scope: 'model.request.completions',
   upstream: '/completions',
   kinds: ['completion', 'chat'],
   otherKinds: 'Use /v1/embeddings for embedding models.',

@@ -6,6 +6,7 @@ const inputsMax = 2048
 
 export const embeddings: CallEndpoint = {
   id: 'embeddings',
+  scope: 'model.request.embeddings',
   upstream: '/embeddings',
   kinds: ['embedding'],
   otherKinds: 'Use /v1/chat/completions for chat models.',

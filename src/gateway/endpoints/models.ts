@@ -3,7 +3,7 @@ import { apiError } from '#contract/errors.ts'
 import { findModel, type Model } from '#core/catalogue.ts'
 import type { Grant } from '#core/grant.ts'
 import { authenticate } from '../authenticate.ts'
-import { authorizeKey, mayUse } from '../authorize.ts'
+import { authorizeKey, isPermitted, mayUse } from '../authorize.ts'
 import type { Exchange } from '../exchange.ts'
 import type { Gateway } from '../gateway.ts'
 
@@ -29,7 +29,7 @@ export async function getModel(gateway: Gateway, exchange: Exchange, shape: Mode
 
 function visible(gateway: Gateway, grant: Grant, name: string): Model | undefined {
   const model = findModel(gateway.catalogue(), name)
-  return model && mayUse(gateway, grant, model) ? model : undefined
+  return model && mayUse(gateway, grant, model) && isPermitted(grant, model) ? model : undefined
 }
 
 const shapes = {

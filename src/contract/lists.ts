@@ -1,0 +1,37 @@
+/** Lists as OpenAI pages them: the cursor is the id of the last item of the page before. */
+import { z } from 'zod'
+
+export const listLimitMax = 100
+const listLimitDefault = 20
+
+/** A number in a query string. */
+export const queryInteger = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+
+const word = z.enum(['true', 'false'])
+export const queryBoolean = word.transform(text => text === 'true')
+
+/** OpenAI's SDKs send `name[]=a&name[]=b`, its documents say `name=a&name=b` or `name=a,b`: all three are one array. */
+export const queryArray = <Item extends z.ZodType>(item: Item) =>
+  z.preprocess(
+    value => [value].flat().flatMap(text => (typeof text === 'string' ? text.split(',') : [text])),
+    z.array(item).max(listLimitMax),
+  )
+
+export const listQuery = z.strictObject({
+  after: z.string().max(256).optional().describe('The id of the last item of the page before.'),
+  limit: queryInteger(1, listLimitMax).default(listLimitDefault),
+  order: z.enum(['asc', 'desc']).default('asc').describe('By time of creation.'),
+})
+export type ListQuery = z.output<typeof listQuery>
+
+export const listOf = <Item extends z.ZodType>(item: Item) =>
+  z.object({
+    object: z.literal('list'),
+    data: z.array(item),
+    first_id: z.string().nullable(),
+    last_id: z.string().nullable(),
+    has_more: z.boolean(),
+  })
+
+export const deleted = <const Kind extends string>(object: Kind) =>
+  z.object({ id: z.string(), object: z.literal(object), deleted: z.literal(true) })

@@ -1,0 +1,93 @@
+/** The running server itself: how it is, how it is set, its backup, and this document. */
+import { z } from 'zod'
+import { usdText } from './amounts.ts'
+import type { Endpoints } from './endpoint.ts'
+
+const snapshot = { contentType: 'application/gzip', about: 'One consistent snapshot of the database.' } as const
+
+export const serverStatus = z
+  .object({
+    object: z.literal('platform.status'),
+    version: z.string(),
+    node_version: z.string(),
+    uptime_seconds: z.number(),
+    data_dir: z.string(),
+    database: z.object({
+      kind: z.string().describe('embedded or external'),
+      version: z.string().nullable(),
+      ok: z.boolean(),
+      latency_ms: z.number(),
+      size_bytes: z.number().nullable(),
+    }),
+    journal: z.object({
+      waiting: z.number(),
+      bytes: z.number(),
+      refusal: z.string().nullable(),
+      last_error: z.string().nullable(),
+      rejected: z.number().optional(),
+    }),
+    auth_staleness_ms: z.number(),
+    calls_active: z.number(),
+    models: z.record(z.string(), z.object({ status: z.string(), percent: z.number().optional() })),
+    credit: z.object({ available_usd: usdText, reserved_usd: usdText }),
+  })
+  .meta({ id: 'ServerStatus' })
+export type ServerStatus = z.output<typeof serverStatus>
+
+const shownSetting = z.object({
+  name: z.string(),
+  value: z.string().describe('Secrets are shown as ****.'),
+  source: z.enum(['flag', 'environment', 'file', 'default']),
+  description: z.string(),
+  env: z.string(),
+  flag: z.string(),
+})
+
+export const operations = {
+  status: {
+    method: 'GET',
+    path: '/v1/platform/status',
+    summary: 'How this node is.',
+    scope: 'api.platform.read',
+    operatorOnly: true,
+    answer: serverStatus,
+  },
+  config: {
+    method: 'GET',
+    path: '/v1/platform/config',
+    summary: 'The effective settings and where each one comes from.',
+    scope: 'api.platform.read',
+    operatorOnly: true,
+    answer: z.object({ object: z.literal('list'), data: z.array(shownSetting) }),
+  },
+  backup: {
+    method: 'GET',
+    path: '/v1/platform/backup',
+    summary: 'A snapshot of everything, taken while the server runs.',
+    // It holds every hash and every sealed credential: reading it is no small thing
+    scope: 'api.platform.write',
+    operatorOnly: true,
+    answer: snapshot,
+  },
+  restore: {
+    method: 'POST',
+    path: '/v1/platform/restore',
+    summary: 'Replace everything by a snapshot, in one transaction.',
+    scope: 'api.platform.write',
+    operatorOnly: true,
+    body: snapshot,
+    answer: z.object({
+      object: z.literal('platform.restore'),
+      tables: z.number(),
+      rows: z.number(),
+      schema: z.number(),
+    }),
+  },
+  openapi: {
+    method: 'GET',
+    path: '/v1/openapi.json',
+    summary: 'This document.',
+    scope: null,
+    answer: z.looseObject({ openapi: z.string() }),
+  },
+} as const satisfies Endpoints

@@ -1,0 +1,46 @@
+/**
+ * Who is asking, and may they. Each request reads its key from the database, so a revoked key is refused at once: the
+ * control plane is not so busy that it would have to remember anything.
+ */
+import type { IncomingMessage } from 'node:http'
+import type { Endpoint } from '#contract/endpoint.ts'
+import { apiError } from '#contract/errors.ts'
+import { checkKey, requireScope } from '#core/access.ts'
+import { readCredential } from '#core/credential.ts'
+import type { Grant } from '#core/grant.ts'
+import { parseKey, redactKey } from '#core/key-format.ts'
+import { findGrant } from '#storage/grants.ts'
+import { hashKey } from '#storage/secrets.ts'
+import type { PlatformParts } from './platform.ts'
+
+/** @throws ApiError 401 unless a living admin key came along */
+export async function authenticate(parts: PlatformParts, request: IncomingMessage): Promise<Grant> {
+  const { rawHeaders, url = '' } = request
+  const key = readCredential({ rawHeaders, query: url.split('?', 2)[1] ?? '' })
+  const parsed = parseKey(key)
+  if (!parsed.ok) throw apiError('invalid_api_key', { redacted: redactKey(key), hint: parsed.hint })
+  const grant = await findGrant(parts.database, hashKey(parts.secrets, key))
+  if (!grant) throw unknownKey(key)
+  const { origin } = request.headers
+  checkKey(grant, { nowMs: parts.wallClock(), address: parts.clientAddress(request), origin })
+  if (grant.kind !== 'admin') throw apiError('admin_key_required')
+  checkOrganization(grant, request)
+  return grant
+}
+
+function unknownKey(key: string): Error {
+  const hint =
+    'It has the right form, but this Keyhouse does not know it: is it a key of another installation, or deleted?'
+  return apiError('invalid_api_key', { redacted: redactKey(key), hint })
+}
+
+function checkOrganization({ organizationId }: Grant, { headers }: IncomingMessage): void {
+  const named = headers['openai-organization']
+  if (named !== undefined && named !== '' && named !== organizationId) throw apiError('mismatched_organization')
+}
+
+/** @throws ApiError missing_scopes, operator_only */
+export function authorize(grant: Grant, { scope, operatorOnly }: Endpoint): void {
+  if (scope !== null) requireScope(grant, scope)
+  if (operatorOnly && !grant.isOperator) throw apiError('operator_only')
+}

@@ -1,0 +1,96 @@
+/**
+ * The one way to change anything: in one transaction the change itself, its entry in the audit log, and the event that makes
+ * every node forget what it knew. A handler that changes something without an entry does not compile.
+ */
+import { newId } from '#contract/ids.ts'
+import type { Grant } from '#core/grant.ts'
+import { describeActor } from '#storage/actors.ts'
+import { appendAuditLog } from '#storage/audit-logs.ts'
+import { type AuthSubject, recordAuthEvent } from '#storage/auth-events.ts'
+import type { Queryable } from '#storage/database.ts'
+import type { PlatformParts } from './platform.ts'
+
+/** From where a request came. */
+export type Source = { readonly address: string; readonly userAgent: string | undefined }
+
+export type Caller = { readonly grant: Grant; readonly source: Source }
+
+export type AuditEntry = {
+  /** One of OpenAI's event types; what has none of its own is an `organization.updated` that says what changed. */
+  readonly type: AuditEventType
+  readonly project?: { readonly id: string; readonly name: string } | null
+  readonly resourceId: string
+  /** What OpenAI puts under the type's name beside the id: `data`, `changes_requested`. Never a secret. */
+  readonly detail?: Readonly<Record<string, unknown>>
+}
+
+export type AuditEventType =
+  | `api_key.${'created' | 'updated' | 'deleted'}`
+  | `certificate.${'created' | 'updated' | 'deleted'}`
+  | `certificates.${'activated' | 'deactivated'}`
+  | `group.${'created' | 'updated' | 'deleted'}`
+  | `invite.${'sent' | 'accepted' | 'deleted'}`
+  | `ip_allowlist.${'created' | 'updated' | 'deleted'}`
+  | `project.${'created' | 'updated' | 'archived'}`
+  | `rate_limit.${'updated' | 'deleted'}`
+  | `role.${'created' | 'updated' | 'deleted'}`
+  | `role.assignment.${'created' | 'deleted'}`
+  | `service_account.${'created' | 'updated' | 'deleted'}`
+  | `user.${'added' | 'updated' | 'deleted'}`
+  | 'organization.updated'
+
+export type Change<Answer> = {
+  readonly answer: Answer
+  readonly audit: readonly [AuditEntry, ...AuditEntry[]]
+  /** Whose grants, or which catalogue, must be read again. */
+  readonly affects: readonly (readonly [kind: AuthSubject, id: string])[]
+}
+
+export function change<Answer>(
+  { database, wallClock }: Pick<PlatformParts, 'database' | 'wallClock'>,
+  caller: Caller,
+  work: (tx: Queryable) => Promise<Change<Answer>>,
+): Promise<Answer> {
+  return database.transaction(async tx => {
+    const { answer, audit, affects } = await work(tx)
+    for (const entry of audit) await record(tx, caller, entry, wallClock())
+    // Last, because it takes a lock that is held until the commit
+    for (const [kind, id] of affects) await recordAuthEvent(tx, kind, id)
+    return answer
+  })
+}
+
+async function record(tx: Queryable, { grant, source }: Caller, entry: AuditEntry, nowMs: number): Promise<void> {
+  const { type, project = null, resourceId, detail = {} } = entry
+  const id = newId('audit_log')
+  const effectiveAt = new Date(Math.floor(nowMs / 1000) * 1000)
+  const actor = await describeActor(tx, grant)
+  await appendAuditLog(tx, {
+    organizationId: grant.organizationId,
+    id,
+    type,
+    effectiveAt,
+    projectId: project?.id ?? null,
+    projectName: project?.name ?? null,
+    actorKind: 'api_key',
+    actorId: grant.userId ?? grant.serviceAccountId ?? grant.keyId,
+    actorEmail: actor.user?.email ?? null,
+    resourceId,
+    entry: {
+      id,
+      type,
+      effective_at: effectiveAt.getTime() / 1000,
+      ...(project && { project: { id: project.id, name: project.name } }),
+      actor: {
+        type: 'api_key',
+        api_key: {
+          id: grant.keyId,
+          ...actor,
+          ip_address: source.address,
+          ...(source.userAgent !== undefined && { user_agent: source.userAgent.slice(0, 500) }),
+        },
+      },
+      [type]: { id: resourceId, ...detail },
+    },
+  })
+}

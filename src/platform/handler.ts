@@ -1,0 +1,28 @@
+/** From a row of the contract to the type of the function that keeps its promise. */
+import type { Readable } from 'node:stream'
+import type { z } from 'zod'
+import type { ByteStream, Endpoint, Endpoints, PathParams } from '#contract/endpoint.ts'
+import type { Grant } from '#core/grant.ts'
+import type { Source } from './change.ts'
+import type { PlatformParts } from './platform.ts'
+
+/** One request, parsed and authorized. */
+export type Call<Row extends Endpoint> = {
+  /** Whose key this is; nobody's where the row is public. */
+  readonly grant: Row['scope'] extends null ? undefined : Grant
+  /** From where the request came, for the audit log. */
+  readonly source: Source
+  readonly params: PathParams<Row['path']>
+  readonly query: Row extends { readonly query: infer Query } ? Parsed<Query> : undefined
+  readonly body: Row extends { readonly body: infer Body } ? Parsed<Body> : undefined
+}
+
+type Parsed<Shape> = Shape extends z.ZodType ? z.output<Shape> : Shape extends ByteStream ? Readable : undefined
+
+export type Handler<Row extends Endpoint> = (
+  parts: PlatformParts,
+  call: Call<Row>,
+) => Promise<Row['answer'] extends infer Answer ? Parsed<Answer> : never>
+
+/** One function for each row of a noun: leave one out, or answer another shape, and it does not compile. */
+export type Handlers<Rows extends Endpoints> = { readonly [Verb in keyof Rows]: Handler<Rows[Verb]> }

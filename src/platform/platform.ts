@@ -1,0 +1,44 @@
+/** What the control plane works with. Built once, in compose.ts. */
+import type { IncomingMessage } from 'node:http'
+import type { Readable, Writable } from 'node:stream'
+import type { ServerStatus } from '#contract/operations.ts'
+import type { ScopeLimits } from '#core/grant.ts'
+import type { Log } from '#observe/log.ts'
+import type { Database } from '#storage/database.ts'
+import type { Secrets } from '#storage/secrets.ts'
+import type { LocalModels } from './local-models.ts'
+
+export type PlatformParts = {
+  readonly database: Database
+  readonly secrets: Secrets
+  readonly log: Log
+  readonly version: string
+  /** What organizations and projects have that were given no limits of their own. */
+  readonly limitsDefault: ScopeLimits
+  readonly localModels: LocalModels
+  readonly backup: Backup
+  /** Where a request really comes from, behind the proxies that the operator trusts. */
+  clientAddress(request: IncomingMessage): string
+  /** Milliseconds since 1970. */
+  wallClock(): number
+  /** Hears of every refusal, by its code, for the metrics. */
+  refused(code: string): void
+  /** Secrets are masked already. */
+  shownConfig(): readonly ShownSetting[]
+  status(): Promise<Omit<ServerStatus, 'object' | 'credit'>>
+}
+
+export type Backup = {
+  write(sink: Writable): Promise<void>
+  /** All or nothing; also records that everything changed. */
+  restore(source: Readable): Promise<{ tables: number; rows: number; schema: number }>
+}
+
+export type ShownSetting = {
+  readonly name: string
+  readonly value: string
+  readonly source: 'flag' | 'environment' | 'file' | 'default'
+  readonly flag: string
+  readonly env: string
+  readonly about: string
+}

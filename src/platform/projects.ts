@@ -1,0 +1,71 @@
+/** Projects. */
+import { apiError } from '#contract/errors.ts'
+import { newId } from '#contract/ids.ts'
+import type { projects } from '#contract/projects.ts'
+import {
+  archiveProject,
+  findProject,
+  insertProject,
+  listProjects,
+  type ProjectRow,
+  renameProject,
+} from '#storage/projects.ts'
+import { type AuditEventType, change } from './change.ts'
+import type { Handlers } from './handler.ts'
+import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
+
+export const projectHandlers: Handlers<typeof projects> = {
+  async list({ database }, { grant, query }) {
+    const page = { ...query, archivedToo: query.include_archived }
+    return toList(await listProjects(database, grant.organizationId, page), toProject, row => row.id)
+  },
+
+  create(parts, call) {
+    const { organizationId } = call.grant
+    return change(parts, call, async tx => {
+      const row = await insertProject(tx, { id: newId('project'), organizationId, name: call.body.name })
+      return changed(row, 'project.created', { data: { name: row.name } })
+    })
+  },
+
+  async retrieve({ database }, { grant, params }) {
+    return toProject(existing(await findProject(database, grant.organizationId, params.project_id)))
+  },
+
+  update(parts, call) {
+    const { grant, params, body } = call
+    return change(parts, call, async tx => {
+      const row = existing(await renameProject(tx, grant.organizationId, { id: params.project_id, name: body.name }))
+      return changed(row, 'project.updated', { changes_requested: { name: body.name } })
+    })
+  },
+
+  archive(parts, call) {
+    const { grant, params } = call
+    return change(parts, call, async tx => {
+      const row = existing(await archiveProject(tx, grant.organizationId, params.project_id))
+      return changed(row, 'project.archived', {})
+    })
+  },
+}
+
+const changed = (row: ProjectRow, type: AuditEventType, detail: Readonly<Record<string, unknown>>) => ({
+  answer: toProject(row),
+  audit: [{ type, project: row, resourceId: row.id, detail }] as const,
+  affects: [['project', row.id]] as const,
+})
+
+/** @throws ApiError not_found, for one of another organization as for one that never was */
+export function existing(row: ProjectRow | undefined): ProjectRow {
+  if (!row) throw apiError('not_found', { what: 'project' })
+  return row
+}
+
+const toProject = (row: ProjectRow) => ({
+  object: 'organization.project' as const,
+  id: row.id as string,
+  name: row.name,
+  created_at: unixSeconds(row.created_at),
+  archived_at: unixSecondsOrNull(row.archived_at),
+  status: row.archived_at === null ? ('active' as const) : ('archived' as const),
+})

@@ -1,0 +1,142 @@
+/**
+ * The control plane over HTTP: every row of the contract becomes a route, every route is authenticated and authorized by
+ * the same hook, every error leaves through the same function. It listens nowhere itself; the server hands requests over.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
+import { type Endpoint, isByteStream } from '#contract/endpoint.ts'
+import { allEndpoints } from '#contract/endpoints.ts'
+import { apiError } from '#contract/errors.ts'
+import { newRequestId } from '#contract/ids.ts'
+import type { Grant } from '#core/grant.ts'
+import { authenticate, authorize } from './authenticate.ts'
+import { type AnyHandler, handlerOf } from './handlers.ts'
+import type { PlatformParts } from './platform.ts'
+import { parseQuery } from './query-string.ts'
+import { readInput } from './read-input.ts'
+import { type Refusals, refuse } from './refuse.ts'
+import { routeMissing } from './route-missing.ts'
+
+export type Platform = {
+  handle(request: IncomingMessage, response: ServerResponse, requestId: string): void
+  close(): Promise<void>
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Undefined where the row is public. */
+    grant: Grant | undefined
+  }
+}
+
+/** Bodies of the control plane are small; a backup to restore is a stream and has no such bound. */
+const bodyBytesMax = 1_000_000
+/** A model's name, each character percent-encoded. */
+const pathPartMax = 2_000
+
+const cors = {
+  'access-control-allow-origin': '*',
+  'access-control-expose-headers': 'x-request-id, retry-after, retry-after-ms, x-should-retry',
+}
+
+export async function createPlatform(parts: PlatformParts): Promise<Platform> {
+  const requestIds = new WeakMap<IncomingMessage, string>()
+  const refusals: Refusals = { log: parts.log, bodyBytesMax, refused: code => parts.refused(code) }
+  const app = createApp(refusals, request => requestIds.get(request) ?? newRequestId())
+  readBodies(app)
+  for (const { noun, verb, row } of allEndpoints) addRoute(app, parts, row, handlerOf(noun, verb))
+  await app.ready()
+  return {
+    handle(request, response, requestId) {
+      requestIds.set(request, requestId)
+      for (const [name, value] of Object.entries({ 'x-request-id': requestId, ...cors })) {
+        response.setHeader(name, value)
+      }
+      app.routing(request, response)
+    },
+    close: () => app.close(),
+  }
+}
+
+function createApp(refusals: Refusals, genReqId: (request: IncomingMessage) => string): FastifyInstance {
+  const app: FastifyInstance = fastify({
+    // Never listens: the one server of this process calls handle()
+    serverFactory: handler => createServer(handler),
+    genReqId,
+    bodyLimit: bodyBytesMax,
+    // The server drains before the platform closes; Fastify's own 503 would have its own shape
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: pathPartMax, querystringParser: parseQuery },
+    frameworkErrors: (error, request, reply) => refuse(refusals, request, reply, error),
+  })
+  app.decorateRequest('grant', undefined)
+  app.setErrorHandler((error, request, reply) => refuse(refusals, request, reply, error))
+  app.setNotFoundHandler((request, reply) =>
+    refuse(refusals, request, reply, routeMissing(request.method, request.url)),
+  )
+  return app
+}
+
+const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+function readBodies(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser<Buffer>(jsonType, { parseAs: 'buffer' }, async (_request: FastifyRequest, body: Buffer) =>
+    body.length === 0 ? undefined : parseJson(body),
+  )
+  app.addContentTypeParser('application/gzip', async (_request: FastifyRequest, payload: IncomingMessage) => payload)
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(utf8.decode(body))
+  } catch {
+    throw apiError('invalid_json')
+  }
+}
+
+function addRoute(app: FastifyInstance, parts: PlatformParts, row: Endpoint, run: AnyHandler): void {
+  app.route({
+    method: row.method,
+    url: row.path.replaceAll(/\{(\w+)\}/g, ':$1'),
+    exposeHeadRoute: row.method === 'GET' && !isByteStream(row.answer),
+    async onRequest(request) {
+      if (row.scope === null) return
+      request.grant = await authenticate(parts, request.raw)
+      authorize(request.grant, row)
+      checkEncoding(row, request)
+    },
+    async handler(request, reply) {
+      const { grant, params } = request
+      const source = { address: parts.clientAddress(request.raw), userAgent: request.headers['user-agent'] }
+      const answer = await run(parts, { grant, source, params, ...readRequest(row, request) })
+      return send(row, reply, answer)
+    },
+  })
+}
+
+/** A stream is taken as it is; JSON is taken uncompressed, so that its bound is a bound. */
+function checkEncoding(row: Endpoint, { headers }: FastifyRequest): void {
+  const encoding = headers['content-encoding'] ?? 'identity'
+  if (!isByteStream(row.body) && encoding.toLowerCase() !== 'identity') {
+    throw apiError('unsupported_content_encoding', { sent: encoding.slice(0, 100) })
+  }
+}
+
+function readRequest({ query, body }: Endpoint, request: FastifyRequest): { query: unknown; body: unknown } {
+  const isStream = request.body instanceof Readable
+  if (isByteStream(body) ? !isStream : isStream) {
+    throw apiError('wrong_content_type', { sent: request.headers['content-type']?.slice(0, 100) || 'none' })
+  }
+  return {
+    query: query && readInput(query, request.query),
+    body: body === undefined || isByteStream(body) ? request.body : readInput(body, request.body),
+  }
+}
+
+function send(row: Endpoint, reply: FastifyReply, answer: unknown): FastifyReply {
+  if (isByteStream(row.answer)) return reply.type(row.answer.contentType).send(answer)
+  return reply.type('application/json').send(JSON.stringify(answer))
+}
