@@ -52,7 +52,9 @@ function handHeld() {
   const database = { query } as unknown as Database
   return {
     grants: new Grants(database, { grantsMax: 10, freshMs: 1000, pollMs: 250 }, () => now),
-    pass: (ms: number) => void (now += ms),
+    pass(ms: number) {
+      now += ms
+    },
     revoke() {
       revoked = true
       events.push({ id: BigInt(events.length + 1), subject_kind: 'api_key', subject_id: 'key_1' })
@@ -60,7 +62,9 @@ function handHeld() {
     slow(until: Promise<void>) {
       hold = until
     },
-    leave: () => void (away = true),
+    leave() {
+      away = true
+    },
     get reads() {
       return reads
     },
@@ -109,8 +113,8 @@ test('and serves nobody when the database is away too', async () => {
 test('a slow read that a revocation overtakes does not bring the key back', async () => {
   const house = handHeld()
   await house.grants.poll()
-  let arrive: () => void = () => undefined
-  house.slow(new Promise(resolve => (arrive = resolve)))
+  const { promise, resolve: arrive } = Promise.withResolvers<void>()
+  house.slow(promise)
   const slow = house.grants.find(hash)
   await Promise.resolve()
   house.revoke()
@@ -123,8 +127,8 @@ test('a slow read that a revocation overtakes does not bring the key back', asyn
 test('an answer that took longer than the bound is not believed', async () => {
   const house = handHeld()
   await house.grants.poll()
-  let arrive: () => void = () => undefined
-  house.slow(new Promise(resolve => (arrive = resolve)))
+  const { promise, resolve: arrive } = Promise.withResolvers<void>()
+  house.slow(promise)
   const slow = house.grants.find(hash)
   await Promise.resolve()
   house.revoke()
