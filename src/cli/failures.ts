@@ -1,0 +1,55 @@
+/** What can go wrong between us and the server, each as a CliError with its exit code and the step that mends it. */
+import { CliError, messageOf } from './exit.ts'
+import type { FoundServer } from './find-server.ts'
+import { safeText } from './terminal.ts'
+
+type Refusal = { status: number; text: string; requestId: string | undefined; keyFrom?: string | undefined }
+
+/** What a bad status means, in the server's own words where it has any. */
+export function refused(server: FoundServer, { status, text, requestId, keyFrom }: Refusal): CliError {
+  const message = messageIn(text)
+  if (message === undefined) return notKeyhouse(server, `status ${status}`)
+  if (status === 401 && keyFrom !== undefined)
+    return new CliError('notAuthorized', `${message} (The key came from ${keyFrom}.)`, { requestId })
+  if (status === 401 || status === 403) return new CliError('notAuthorized', message, { requestId })
+  return new CliError(status === 404 ? 'notFound' : 'failed', message, { requestId })
+}
+
+/** The message in OpenAI's error envelope. */
+function messageIn(text: string): string | undefined {
+  try {
+    const message: unknown = JSON.parse(text)?.error?.message
+    return typeof message === 'string' ? safeText(message) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export const notKeyhouse = ({ url, urlFrom }: FoundServer, what: string): CliError =>
+  new CliError(
+    'unreachable',
+    `What answers at ${url} (from ${urlFrom}) is not a Keyhouse server (${what}). Say where yours is with --url or KEYHOUSE_URL.`,
+  )
+
+const reasons: Record<string, string> = {
+  ECONNREFUSED: 'nothing listens there',
+  ENOTFOUND: 'its name is not known',
+  EAI_AGAIN: 'its name cannot be looked up now',
+  ECONNRESET: 'the connection was cut',
+  UND_ERR_SOCKET: 'the connection was cut',
+  HPE_INVALID_CONSTANT: 'it does not speak HTTP',
+}
+
+export function unreachable({ url, urlFrom }: FoundServer, error: unknown): CliError {
+  const reason = whyUnreachable(error)
+  const sentence = `Keyhouse cannot be reached at ${url} (from ${urlFrom}): ${reason}.`
+  const advice = 'Start it with `keyhouse start`, or say where it is with --url or KEYHOUSE_URL.'
+  return new CliError('unreachable', `${sentence} ${advice}`, { cause: error })
+}
+
+export function whyUnreachable(error: unknown): string {
+  if (error instanceof Error && error.name === 'TimeoutError') return 'it did not answer in time'
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+  return reasons[code] ?? safeText(messageOf(cause))
+}

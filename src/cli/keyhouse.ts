@@ -1,0 +1,74 @@
+/**
+ * `keyhouse`: a table of commands, each loaded when it is asked for. A client of the server's API like any other; only
+ * `start` brings the server itself along.
+ *
+ * Promises to scripts: with --json one document on stdout and nothing else there; exit codes as in exit.ts.
+ */
+import { Command, CommanderError } from 'commander'
+import { CliError, exitCodes } from './exit.ts'
+import { note, processTerminal, style, type Terminal } from './terminal.ts'
+
+type Definition = { define(command: Command, terminal: Terminal): void }
+type CommandRow = { readonly name: string; readonly about: string; readonly load: () => Promise<Definition> }
+
+const commands: readonly CommandRow[] = [
+  { name: 'start', about: 'run the server', load: () => import('./commands/start.ts') },
+  { name: 'keys', about: 'create, list and revoke API keys', load: () => import('./commands/keys.ts') },
+  { name: 'usage', about: 'calls, tokens and what they cost', load: () => import('./commands/usage.ts') },
+  { name: 'models', about: 'list, pull, price and alias models', load: () => import('./commands/models.ts') },
+  { name: 'providers', about: 'connect OpenAI and compatible hosts', load: () => import('./commands/providers.ts') },
+  { name: 'projects', about: 'list and create projects', load: () => import('./commands/projects.ts') },
+  { name: 'credits', about: 'show and add credit', load: () => import('./commands/credits.ts') },
+  { name: 'doctor', about: 'find what is wrong, and what mends it', load: () => import('./commands/doctor.ts') },
+  { name: 'scan', about: 'find leaked keys in files and in git', load: () => import('./commands/scan.ts') },
+  { name: 'backup', about: 'save everything to a file, while running', load: () => import('./commands/backup.ts') },
+  { name: 'restore', about: 'replace everything by a backup', load: () => import('./commands/restore.ts') },
+  { name: 'config', about: 'the settings in force, and where each is set', load: () => import('./commands/config.ts') },
+  { name: 'version', about: 'the version of Keyhouse and of Node', load: () => import('./commands/version.ts') },
+]
+
+/** @param argv without node and the script. Sets process.exitCode. */
+export async function run(argv: readonly string[], terminal: Terminal = processTerminal()): Promise<void> {
+  process.exitCode = await exitCodeOf(argv, terminal)
+}
+
+/** Runs one command line to its end. @throws what nobody expected: a bug, with its stack */
+export async function exitCodeOf(argv: readonly string[], terminal: Terminal): Promise<number> {
+  try {
+    const words = aliased(argv)
+    const program = await defineProgram(words, terminal)
+    await program.parseAsync(words, { from: 'user' })
+    return exitCodes.ok
+  } catch (error) {
+    // commander has said it already, and help that was asked for is no failure
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.wrongUsage
+    if (!(error instanceof CliError)) throw error
+    explain(error, terminal)
+    return exitCodes[error.reason]
+  }
+}
+
+async function defineProgram(argv: readonly string[], terminal: Terminal): Promise<Command> {
+  const program = new Command('keyhouse')
+    .description('Keys, projects, limits and prepaid billing in front of every model.')
+    .exitOverride()
+    .configureOutput({
+      writeOut: text => terminal.stdout.write(text),
+      writeErr: text => terminal.stderr.write(text),
+    })
+    .showHelpAfterError('`--help` after any command says more.')
+  for (const { name, about, load } of commands) {
+    const command = program.command(name).description(about)
+    // The others are here by name only, for the list that --help shows
+    if (argv.includes(name)) (await load()).define(command, terminal)
+  }
+  return program
+}
+
+const aliased = (argv: readonly string[]): string[] =>
+  /^(-V|-v|--version)$/.test(argv[0] ?? '') ? ['version'] : [...argv]
+
+function explain({ message, requestId }: CliError, terminal: Terminal): void {
+  const reference = requestId === undefined || message.includes(requestId) ? '' : ` [${requestId}]`
+  note(terminal, `${style(terminal, 'red', 'error:', terminal.stderr)} ${message}${reference}`)
+}

@@ -1,0 +1,58 @@
+/**
+ * Where a command reads and writes. What the command was asked for goes to stdout, and only that; progress, prompts and
+ * warnings go to stderr, so that `keyhouse … --json | jq` always gets one clean document.
+ */
+import { homedir } from 'node:os'
+import type { Readable, Writable } from 'node:stream'
+import { styleText } from 'node:util'
+
+type MaybeTty = { readonly isTTY?: boolean }
+
+export type Terminal = {
+  readonly env: NodeJS.ProcessEnv
+  readonly platform: NodeJS.Platform
+  readonly home: string
+  readonly stdin: Readable & MaybeTty
+  readonly stdout: Writable & MaybeTty
+  readonly stderr: Writable & MaybeTty & { readonly columns?: number }
+  /** Milliseconds since 1970. */
+  readonly now: () => number
+}
+
+export function processTerminal(): Terminal {
+  const { env, platform, stdin, stdout, stderr } = process
+  // `keyhouse … | head` closes the pipe early: what is left to say is then said to nobody, without a stack trace
+  stdout.on('error', ignoreClosedPipe)
+  return { env, platform, home: homedir(), stdin, stdout, stderr, now: Date.now }
+}
+
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+}
+
+export const print = ({ stdout }: Terminal, text: string): boolean => stdout.write(`${text}\n`)
+export const printJson = ({ stdout }: Terminal, value: unknown): boolean =>
+  stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+export const note = ({ stderr }: Terminal, text: string): boolean => stderr.write(`${text}\n`)
+
+/** May the user be asked something? Prompts are drawn on stderr, so that counts and not stdout. */
+export const canAsk = ({ stdin, stderr }: Terminal): boolean => stdin.isTTY === true && stderr.isTTY === true
+
+type Format = 'bold' | 'dim' | 'red' | 'green' | 'yellow'
+
+/** Plain text where the stream (stdout, unless said) is no terminal or NO_COLOR is set. */
+export function style(
+  { env, stdout }: Terminal,
+  format: Format,
+  text: string,
+  stream: Writable & MaybeTty = stdout,
+): string {
+  const coloured = stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
+  return coloured ? styleText(format, text, { validateStream: false }) : text
+}
+
+/**
+ * Text that others wrote (names of keys, answers of servers), made safe to show: without the control characters by which
+ * it could move the cursor or rewrite what stands above it.
+ */
+export const safeText = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim()
