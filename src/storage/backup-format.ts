@@ -8,6 +8,8 @@
  *     …
  *     end {"rows":{"organizations":1, …},"digest":"…"}
  *
+ * One value does not survive: a column of type json that holds JSON's own null comes back as SQL's.
+ *
  * The digest is over every byte before the last line: a cut or damaged file is recognised. It is SHA-256; with a passphrase
  * HMAC-SHA-256 under a key made from it, so that nobody who lacks the passphrase can change the file either.
  */

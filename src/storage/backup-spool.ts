@@ -30,7 +30,8 @@ export async function openSpool(directory: string, stallTimeoutMs: number): Prom
 }
 
 async function* kept(source: Readable, file: FileHandle, stallTimeoutMs: number): AsyncGenerator<Buffer> {
-  const chunks = source.iterator({ destroyOnReturn: false })
+  // Asked by hand: a for-await would destroy the source when we refuse what it sends
+  const chunks = source[Symbol.asyncIterator]()
   for (;;) {
     const { value: chunk, done } = await soonEnough(chunks.next(), stallTimeoutMs)
     if (done) return

@@ -156,6 +156,32 @@ const balance = async (database: Database, account: string): Promise<bigint> =>
     ]),
   ).b
 
+/** People, roles, and what restricts projects; after the organization, its project, user and keys. */
+async function fillPeople(database: Database): Promise<void> {
+  const statements = [
+    `insert into project_users values ('proj-1', 'user-1', 'none')`,
+    `insert into groups values ('group-1', 'org-odd', $1)`,
+    `insert into group_users values ('group-1', 'user-1')`,
+    `insert into project_groups values ('proj-1', 'group-1', 'viewer')`,
+    `insert into invites (id, organization_id, email, role, projects, token_hash, expires_at)
+       values ('invite-1', 'org-odd', $1, 'owner', jsonb_build_array(9223372036854775807, 1e-400, null, $1::text), '\\x00', '-infinity')`,
+    `insert into roles (id, organization_id, name, permissions, created_by) values ('role-1', 'org-odd', $1, '{}', 'user-1')`,
+    `insert into role_assignments values ('role-1', 'org-odd', null, 'user', $1)`,
+    `insert into service_accounts values ('account-1', 'org-odd', 'proj-1', $1, 'none')`,
+    `insert into leak_reports values ('leak-1', 'key-1', 'github', $1, false)`,
+    `insert into key_policies (scope_id, allowed_cidrs, allowed_origins) values ('org-odd', '{10.0.0.0/8,2001:db8::/32}', array[$1])`,
+    `insert into model_permissions values ('proj-1', 'deny_list', array[$1])`,
+    `insert into hosted_tool_permissions values ('proj-1', jsonb_build_object($1::text, '{"a": [1.10, {}]}'::jsonb))`,
+    `insert into data_retention values ('org-odd', $1)`,
+    `insert into spend_limits values ('org-odd', 9223372036854775807)`,
+    `insert into spend_alerts values ('alert-1', 'org-odd', 0, array[null, $1])`,
+    `insert into certificates values ('cert-1', 'org-odd', null, $1, 'ff', '2026-01-01', '9999-12-31 23:59:59.999999+00')`,
+    `insert into certificate_activations values ('cert-1', 'org-odd')`,
+    `select append_audit_log('org-odd', 'audit-1', 'api_key.created', now(), null, null, 'system', null, null, null, $1)`,
+  ]
+  for (const statement of statements) await run(database, statement, statement.includes('$1') ? [odd] : [])
+}
+
 async function fillEveryTable(database: Database): Promise<void> {
   // odd, and more than a JavaScript number can hold
   await organization(database, 'org-odd', 9_007_199_254_740_993n)
@@ -172,7 +198,10 @@ async function fillEveryTable(database: Database): Promise<void> {
        ('key-2', 'admin', 'org-odd', null, null, 'null', '\\x', 'p', '', $2)`,
     [odd, ['', 'NULL', 'null', odd, '{a,b}']],
   )
-  await run(database, `insert into rate_limits values ('proj-1', '*', null, $1)`, [bigintMax])
+  await fillPeople(database)
+  await run(database, `insert into rate_limits (scope_id, model, tokens_per_minute) values ('proj-1', '*', $1)`, [
+    bigintMax,
+  ])
   await run(database, `insert into providers values ('prov-1', $1, 'fake', null, '\\xdeadbeef', null)`, [odd])
   await run(database, `insert into models values ($1, 'chat', 'us', 2147483647, null)`, [odd])
   await run(database, `insert into model_routes values ($1, -1, 'prov-1', 'x')`, [odd])
@@ -233,6 +262,8 @@ test('a restore replaces what was there, and the database guards itself afterwar
   expect(await contents(into)).toEqual(await contents(from))
 
   await expect(run(into, 'delete from ledger_entries')).rejects.toThrow('append only')
+  await expect(run(into, 'delete from audit_logs')).rejects.toThrow('append only')
+  expect(await run(into, `select broken_audit_log('org-odd') as broken`)).toEqual([{ broken: null }])
   await expect(run(into, `select post_ledger('grant', 'x', array['org-odd/credit'], array[1])`)).rejects.toThrow(
     'sum to zero',
   )
@@ -251,6 +282,22 @@ test('numbers that the database gives out go on where the higher of the two had 
   expect(next).toBeGreaterThan(5n)
   await restore(await backup(from))
   expect(await addPrice(into)).toBeGreaterThan(next)
+})
+
+test('a key comes back although the key that it replaces is restored after it', async () => {
+  await organization(from, 'org-1', 1n)
+  await run(
+    from,
+    `insert into api_keys (id, kind, organization_id, name, secret_hash, pepper_id, redacted, rotated_from)
+       select 'key-' || n, 'admin', 'org-1', '', decode(md5(n::text), 'hex'), '', '', 'key-' || least(n + 1, 2000)
+       from generate_series(1, 2000) n`,
+  )
+  await restore(await backup(from))
+  expect((await contents(into)).api_keys).toEqual((await contents(from)).api_keys)
+  await expect(run(into, `update api_keys set rotated_from = 'key-0' where id = 'key-1'`)).rejects.toThrow(
+    'foreign key',
+  )
+  expect(await run(into, 'select from pg_constraint where condeferrable')).toEqual([])
 })
 
 test('after a restore every node is told to forget everything, with an event that none has seen', async () => {
@@ -492,6 +539,14 @@ test('a restore while calls go on waits for them, and money stays whole', { time
   await expectSound(into)
 })
 
+test('a backup is refused by its first line, and whoever sends it can still be answered', async () => {
+  const text = gunzipSync(await backup(from)).toString()
+  const source = new PassThrough()
+  source.write(withDigest(text.replace(/"schema":\d+/, '"schema":999')))
+  await expect(restoreBackup({ database: into, spoolDirectory: home }, source)).rejects.toThrow('newer Keyhouse')
+  expect(source.destroyed).toBe(false)
+})
+
 test('a backup that nobody takes is given up, and so is a restore that nothing comes for', async () => {
   await fillEveryTable(from)
   await run(
@@ -512,6 +567,26 @@ test('a backup that nobody takes is given up, and so is a restore that nothing c
   expect(source.destroyed).toBe(false)
   expect(await contents(into)).toEqual(before)
   expect(await openTransactions()).toBe(0n)
+})
+
+test('a backup that is taken slowly comes whole', async () => {
+  await organization(from, 'org-odd', 1n)
+  await run(
+    from,
+    `insert into projects select 'p' || n, 'org-odd', md5(n::text), now(), null from generate_series(1, 20000) n`,
+  )
+  const chunks: Buffer[] = []
+  const slow = new Writable({
+    write(chunk, _encoding, done) {
+      chunks.push(chunk)
+      setTimeout(done, 50)
+    },
+  })
+  const begun = performance.now()
+  await writeBackup({ database: from, secrets, now: new Date(), version: '0.1.0', stallTimeoutMs: 500 }, slow)
+  expect(performance.now() - begun).toBeGreaterThan(500)
+  await restore(Buffer.concat(chunks))
+  expect(await run(into, 'select count(*) from projects')).toEqual([{ count: 20_000n }])
 })
 
 test('a client that leaves during a backup leaves no open transaction behind', async () => {

@@ -5,7 +5,7 @@
  */
 import { constants } from 'node:fs'
 import { access, mkdir, rmdir } from 'node:fs/promises'
-import { isAbsolute, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { lockDirectory } from './directory-lock.ts'
 import { makeRunDirectory } from './run-directory.ts'
 
@@ -55,7 +55,7 @@ export async function openDataDirectory(given: string): Promise<DataDirectory> {
 
 async function makePrivate(path: string): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
+    await makeFolders(path)
     await access(path, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (cause) {
     // node:fs throws nothing but Error
@@ -66,6 +66,15 @@ async function makePrivate(path: string): Promise<void> {
       { cause },
     )
   }
+}
+
+/** Step by step, because `recursive: true` never ends below a folder that takes none, such as /proc. */
+async function makeFolders(path: string): Promise<void> {
+  const made = await mkdir(path, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => error)
+  if (made === undefined || made.code === 'EEXIST') return
+  if (made.code !== 'ENOENT' || dirname(path) === path) throw made
+  await makeFolders(dirname(path))
+  await mkdir(path, { mode: 0o700 })
 }
 
 async function makePaths(path: string): Promise<DataPaths> {

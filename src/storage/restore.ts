@@ -5,8 +5,8 @@
  * and a lease in hand go on, everything else waits or is refused until the commit. Whatever goes wrong, nothing has changed.
  * At the end every node is told to forget what it knows. What becomes of money in use stands in restore-money.ts.
  *
- * The secrets of the backup replace those of this installation (`adoptSecrets`): a server that runs with others has to be
- * started anew, or no key of the backup will work.
+ * The secrets of the backup replace those of this installation (`adoptSecrets`): a server that runs on with others knows no
+ * key of the backup.
  */
 import { tmpdir } from 'node:os'
 import type { Readable } from 'node:stream'
@@ -33,6 +33,8 @@ export type RestoreOptions = {
    * them where the next start finds them. When it throws, nothing is restored.
    */
   readonly adoptSecrets?: (secrets: Secrets) => Promise<void>
+  /** Called in the transaction that replaces everything, as its last change: what is to be on record of it. */
+  readonly beforeCommit?: (tx: Queryable) => Promise<void>
   /** How long the source may give nothing. */
   readonly stallTimeoutMs?: number
 }
@@ -106,11 +108,12 @@ async function replace(session: Queryable, backup: OpenBackup, options: RestoreO
   const tables = await fittingTables(session, backup.header)
   await keepLiveLeases(session)
   await session.query(sql(`truncate ${quoted(backupTables)}`))
-  const rows = await withoutTriggers(session, () => insertAll(session, tables, backup))
+  const rows = await loosened(session, () => insertAll(session, tables, backup))
   for (const table of tables) await advanceIdentities(session, table)
   await checkLedger(session)
   await closeRestoredLeases(session)
   await reviveLiveLeases(session)
+  await options.beforeCommit?.(session)
   await options.adoptSecrets?.(backup.secrets)
   await recordAuthEvent(session, 'everything', '')
   await session.query(sql('commit'))
@@ -134,13 +137,30 @@ async function beginLocked(session: Queryable): Promise<void> {
   }
 }
 
-/** The ledger's triggers would add up balances that are restored themselves, and refuse to see history written. */
-async function withoutTriggers<Result>(session: Queryable, work: () => Promise<Result>): Promise<Result> {
+/**
+ * Without our triggers: the ledger's would add up balances that are restored themselves, others refuse to see history
+ * written. And with the foreign keys of a table to itself (keys that replaced keys) looked at when all its rows are there.
+ */
+async function loosened<Result>(session: Queryable, work: () => Promise<Result>): Promise<Result> {
+  const toItself = await session.query<ForeignKey>(foreignKeysToItself, [backupTables])
   for (const table of backupTables) await session.query(sql(`alter table ${quoted([table])} disable trigger user`))
+  for (const key of toItself) await session.query(alterForeignKey(key, 'deferrable initially deferred'))
   const result = await work()
+  await session.query(sql('set constraints all immediate'))
+  for (const key of toItself) await session.query(alterForeignKey(key, 'not deferrable'))
   for (const table of backupTables) await session.query(sql(`alter table ${quoted([table])} enable trigger user`))
   return result
 }
+
+type ForeignKey = { readonly table: string; readonly name: string }
+
+const foreignKeysToItself = sql(
+  `select conrelid::regclass::text as table, conname::text as name from pg_constraint
+   where contype = 'f' and conrelid = confrelid and conrelid = any($1::regclass[]) and not condeferrable`,
+)
+
+const alterForeignKey = ({ table, name }: ForeignKey, when: string) =>
+  sql(`alter table ${table} alter constraint ${quoted([name])} ${when}`)
 
 async function insertAll(session: Queryable, tables: readonly BackupTable[], backup: OpenBackup): Promise<number> {
   const inserts = new Map(tables.map(table => [table.name, insertInto(table)]))

@@ -163,7 +163,7 @@ begin
     raise exception 'a ledger transaction must sum to zero' using errcode = 'check_violation';
   end if;
   -- locked in one order by everybody, so that two transactions wait for each other and never in a circle
-  perform from ledger_accounts where id in (select account_id from added) order by id for update;
+  perform from ledger_accounts where id in (select account_id from added) order by id for no key update;
   update ledger_accounts a set balance_nano_usd = a.balance_nano_usd + s.amount
     from (select account_id, sum(amount_nano_usd)::bigint amount from added group by account_id) s
     where a.id = s.account_id;
@@ -224,7 +224,7 @@ declare
   balance bigint;
   movement integer;
 begin
-  select balance_nano_usd into balance from ledger_accounts where id = account for update;
+  select balance_nano_usd into balance from ledger_accounts where id = account for no key update;
   balance := coalesce(balance, 0);
   added := least(want, greatest(need, balance / 8));
   if balance < need or added <= 0 then added := 0; end if;
@@ -327,7 +327,7 @@ begin
   if fresh = 0 then return 0; end if;
 
   -- in one order, as everybody locks leases
-  perform from leases l where l.id in (select s.lease_id from settling s where charged > 0) order by l.id for update;
+  perform from leases l where l.id in (select s.lease_id from settling s where charged > 0) order by l.id for no key update;
   update leases l set settled_nano_usd = l.settled_nano_usd + s.charged
     from (select lease_id, sum(charged)::bigint charged from settling where charged > 0 group by lease_id) s
     where l.id = s.lease_id;
