@@ -14,10 +14,40 @@ export class CallCut extends Error {
   }
 }
 
-export type ActiveCall = { readonly signal: AbortSignal; cut(reason: CutReason): void; end(): void }
+/**
+ * What cuts one call. An AbortSignal in a few words: each call makes one, it has one listener at a time, and the platform's own
+ * costs ten times as much.
+ */
+export class CutSwitch {
+  #reason: CallCut | undefined
+  #listener: ((reason: CallCut) => void) | undefined
+
+  get reason(): CallCut | undefined {
+    return this.#reason
+  }
+
+  /** The first reason is the one that counts. */
+  cut(reason: CutReason): void {
+    if (this.#reason) return
+    this.#reason = new CallCut(reason)
+    this.#listener?.(this.#reason)
+  }
+
+  throwIfCut(): void {
+    if (this.#reason) throw this.#reason
+  }
+
+  /** Replaces the listener; hears at once of a cut that has been. */
+  onCut(listener: ((reason: CallCut) => void) | undefined): void {
+    this.#listener = listener
+    if (this.#reason) listener?.(this.#reason)
+  }
+}
+
+export type ActiveCall = { readonly cutSwitch: CutSwitch; end(): void }
 
 export class ActiveCalls {
-  readonly #byKey = new Map<ApiKeyId, Set<AbortController>>()
+  readonly #byKey = new Map<ApiKeyId, Set<CutSwitch>>()
   #count = 0
   #refusal: Error | undefined
   #idle: (() => void) | undefined
@@ -38,15 +68,14 @@ export class ActiveCalls {
   /** @throws what `refuse` was given, while calls are refused */
   begin(key: ApiKeyId): ActiveCall {
     if (this.#refusal) throw this.#refusal
-    const controller = new AbortController()
+    const cutSwitch = new CutSwitch()
     const ofKey = this.#byKey.get(key) ?? new Set()
-    this.#byKey.set(key, ofKey.add(controller))
+    this.#byKey.set(key, ofKey.add(cutSwitch))
     this.#count += 1
     return {
-      signal: controller.signal,
-      cut: reason => controller.abort(new CallCut(reason)),
+      cutSwitch,
       end: () => {
-        if (!ofKey.delete(controller)) return
+        if (!ofKey.delete(cutSwitch)) return
         if (ofKey.size === 0 && this.#byKey.get(key) === ofKey) this.#byKey.delete(key)
         this.#count -= 1
         if (this.#count === 0) this.#idle?.()
@@ -59,14 +88,14 @@ export class ActiveCalls {
   }
 
   cutKey(key: ApiKeyId): void {
-    for (const controller of this.#byKey.get(key) ?? []) controller.abort(new CallCut('revoked'))
+    for (const cutSwitch of this.#byKey.get(key) ?? []) cutSwitch.cut('revoked')
   }
 
   /** Waits for the calls in flight; after the deadline the rest are cut, and given a moment to settle. */
   async drain(deadlineMs: number, settleMs: number): Promise<void> {
     if (await this.#idleWithin(deadlineMs)) return
     for (const ofKey of this.#byKey.values()) {
-      for (const controller of ofKey) controller.abort(new CallCut('shutdown'))
+      for (const cutSwitch of ofKey) cutSwitch.cut('shutdown')
     }
     await this.#idleWithin(settleMs)
   }

@@ -41,7 +41,7 @@ export async function admit(gateway: Gateway, call: Call): Promise<Admission> {
   const tokens = estimateTokens(call)
   const charges = chargesFor(gateway, call, tokens)
   const refusal = gateway.counters.take(charges)
-  if (refusal) throw rateLimited(call, refusal)
+  if (refusal) throw rateLimited(call, refusal, rateLimitHeaders(gateway.counters, charges, {}))
   try {
     const reserved = gateway.wallets.reserve(call.grant.organizationId, mostItCanCost(call.price, bound))
     const hold = reserved instanceof Promise ? await reserved : reserved
@@ -107,26 +107,24 @@ function scopeCharges(
   ]
 }
 
-function rateLimited(call: Call, { charge, waitMs, used }: Refusal<LimitCharge>): Error {
+type Headers = Record<string, string>
+
+function rateLimited(call: Call, { charge, waitMs, used }: Refusal<LimitCharge>, headers: Headers): Error {
   const { dimension, scope, rate, cost } = charge
   const unit = dimension === 'requests' ? 'requests per min (RPM)' : 'tokens per min (TPM)'
   const where = `${call.model.name} in ${scope.startsWith('proj_') ? 'project' : 'organization'} ${scope} on ${unit}`
   if (waitMs === Number.POSITIVE_INFINITY) {
     const message = `Request too large for ${where}: Limit ${rate.limit}, Requested ${cost}. Lower max_tokens or shorten the input.`
-    return apiError('request_exceeds_limit', { message, dimension })
+    return apiError('request_exceeds_limit', { message, dimension }, { headers })
   }
   const message =
     `Rate limit reached for ${where}: Limit ${rate.limit}, Used ${used}, Requested ${cost}. ` +
     `Please try again in ${goDuration(waitMs)}.`
-  return apiError('rate_limit_exceeded', { message, dimension }, { retryAfterMs: waitMs })
+  return apiError('rate_limit_exceeded', { message, dimension }, { retryAfterMs: waitMs, headers })
 }
 
-/** The tightest scope's standing, as `x-ratelimit-*` headers. */
-export function rateLimitHeaders(
-  counters: Counters,
-  charges: readonly LimitCharge[],
-  headers: Record<string, string>,
-): void {
+/** The tightest scope's standing, as `x-ratelimit-*` headers, which are put into `headers`. */
+export function rateLimitHeaders(counters: Counters, charges: readonly LimitCharge[], headers: Headers): Headers {
   for (const dimension of ['requests', 'tokens'] as const) {
     let tightest: { limit: number; remaining: number; resetMs: number } | undefined
     for (const charge of charges) {
@@ -139,6 +137,7 @@ export function rateLimitHeaders(
     headers[`x-ratelimit-remaining-${dimension}`] = String(tightest.remaining)
     headers[`x-ratelimit-reset-${dimension}`] = goDuration(tightest.resetMs)
   }
+  return headers
 }
 
 /** A duration as Go writes it, which is how OpenAI does: 8ms, 1s, 1m7.5s, 2h3m4s. */

@@ -21,6 +21,7 @@ export async function authenticate(gateway: Gateway, exchange: Exchange): Promis
     nowMs: gateway.wallClock(),
     address: exchange.clientAddress,
     origin: typeof origin === 'string' ? origin : undefined,
+    clientCertificates: () => exchange.clientCertificates(),
   })
   return grant
 }

@@ -7,8 +7,9 @@ import { findModel, type Model } from '#core/catalogue.ts'
 import type { Grant } from '#core/grant.ts'
 import { nanoUsd } from '#core/money.ts'
 import type { Price } from '#core/pricing.ts'
+import type { CutSwitch } from './active-calls.ts'
 import type { Call, RequestBody } from './call.ts'
-import type { CallEndpoint } from './endpoints/ask.ts'
+import type { CallEndpoint, JsonObject } from './endpoints/ask.ts'
 import type { Exchange, HeaderValue } from './exchange.ts'
 import type { Gateway } from './gateway.ts'
 
@@ -35,12 +36,13 @@ export type Asked = {
   readonly body: RequestBody
   /** The model, where the path names it. */
   readonly pathModel: string | null
-  readonly signal: AbortSignal
+  readonly cutSwitch: CutSwitch
 }
 
 export function authorizeCall(gateway: Gateway, asked: Asked): Call {
-  const { endpoint, grant, body, exchange, signal } = asked
+  const { endpoint, grant, body, exchange, cutSwitch } = asked
   const ask = endpoint.read(body.parsed, asked.pathModel)
+  checkTools(grant, body.parsed)
   const model = visibleModel(gateway, grant, ask.model)
   if (!endpoint.kinds.includes(model.kind)) {
     throw apiError('wrong_model_kind', {
@@ -49,7 +51,19 @@ export function authorizeCall(gateway: Gateway, asked: Asked): Call {
       use: endpoint.otherKinds,
     })
   }
-  return { exchange, endpoint, grant, model, price: priceOf(gateway, model), ask, body, signal }
+  return { exchange, endpoint, grant, model, price: priceOf(gateway, model), ask, body, cutSwitch }
+}
+
+/** Tools that the provider runs itself, under their own names or a dated one such as `web_search_preview`. */
+function checkTools({ disabledTools, projectId }: ProjectGrant, { tools, web_search_options }: JsonObject): void {
+  if (disabledTools.length === 0) return
+  const named = Array.isArray(tools) ? tools.map(tool => String(tool?.type)) : []
+  if (web_search_options !== undefined) named.push('web_search')
+  for (const tool of disabledTools) {
+    if (named.some(type => type === tool || type.startsWith(`${tool}_`))) {
+      throw apiError('hosted_tool_disabled', { project: projectId, tool })
+    }
+  }
 }
 
 /** The project's list of models is about real ones: a test key cannot spend anything. */

@@ -3,6 +3,7 @@
 import type { Model } from '#core/catalogue.ts'
 import type { Grant } from '#core/grant.ts'
 import type { Price } from '#core/pricing.ts'
+import type { CutSwitch } from './active-calls.ts'
 import type { Ask, CallEndpoint, JsonObject } from './endpoints/ask.ts'
 import type { Exchange } from './exchange.ts'
 
@@ -21,5 +22,5 @@ export type Call = {
   readonly ask: Ask
   readonly body: RequestBody
   /** Cuts the call: the client left, the key was revoked, the server stops. */
-  readonly signal: AbortSignal
+  readonly cutSwitch: CutSwitch
 }

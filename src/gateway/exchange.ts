@@ -1,5 +1,7 @@
 /** One HTTP request and its answer, as the gateway sees it: no framework, so that a test can be one too. */
 
+import type { X509Certificate } from 'node:crypto'
+
 export type HeaderValue = string | string[] | undefined
 export type Headers = Readonly<Record<string, HeaderValue>>
 
@@ -13,6 +15,8 @@ export type Exchange = {
   /** Names and values in turn, as they arrived: only here can a header that was sent twice be seen. */
   readonly rawHeaders: readonly string[]
   readonly clientAddress: string
+  /** What the client proved to be by mutual TLS: its own certificate, then its chain. @throws ApiError when unreadable */
+  clientCertificates(): readonly X509Certificate[]
   /** Of the monotonic clock, in milliseconds. */
   readonly startedAtMs: number
   /** True once the client has gone, or the answer was ended. */

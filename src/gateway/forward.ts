@@ -24,15 +24,15 @@ export async function forward(
 ): Promise<Answer> {
   let failure: UpstreamFailure | undefined
   for (const target of targets.slice(0, attemptsMax)) {
-    call.signal.throwIfAborted()
+    call.cutSwitch.throwIfCut()
     let attempt = await tryTarget(gateway, call, admission, target)
     if (wasDropped(attempt)) attempt = await tryTarget(gateway, call, admission, target)
     if ('answer' in attempt) return attempt.answer
     gateway.metrics.upstreamFailed(target.providerName, attempt.failure.error.errorCode)
-    gateway.warn(
-      { request_id: call.exchange.requestId, provider: target.providerName, err: attempt.failure.error },
-      'a provider failed',
-    )
+    // Not its message: a provider's own words may quote the prompt
+    const { errorCode: code, status, cause: err } = attempt.failure.error
+    const { requestId: request_id } = call.exchange
+    gateway.warn({ request_id, provider: target.providerName, code, status, err }, 'a provider failed')
     failure = attempt.failure
     if (!failure.tryNext) break
   }
@@ -53,7 +53,7 @@ async function tryTarget(gateway: Gateway, call: Call, admission: Admission, tar
       reason: `this Keyhouse has no adapter "${target.adapter}".`,
     })
   try {
-    await provider.prepare?.(target, call.signal)
+    await provider.prepare?.(target)
   } catch (error) {
     if (error instanceof ApiError) return { failure: { error, tryNext: true } }
     throw error

@@ -26,16 +26,16 @@ export async function handle(
 ): Promise<void> {
   if (gateway.active.count >= gateway.settings.callsMax) throw apiError('server_is_overloaded')
   const grant = authorizeKey(exchange, await authenticate(gateway, exchange), endpoint.scope)
-  const active = gateway.active.begin(grant.keyId)
-  exchange.onClientLeft(() => active.cut('client_left'))
+  const { cutSwitch, end } = gateway.active.begin(grant.keyId)
+  exchange.onClientLeft(() => cutSwitch.cut('client_left'))
   try {
     const body = parseBody(await exchange.body())
-    active.signal.throwIfAborted()
-    await answer(gateway, authorizeCall(gateway, { exchange, endpoint, grant, body, pathModel, signal: active.signal }))
+    cutSwitch.throwIfCut()
+    await answer(gateway, authorizeCall(gateway, { exchange, endpoint, grant, body, pathModel, cutSwitch }))
   } catch (error) {
     throw error instanceof CallCut ? cutError(error) : error
   } finally {
-    active.end()
+    end()
   }
 }
 

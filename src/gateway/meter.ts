@@ -10,7 +10,7 @@ import type { Call } from './call.ts'
 export type Metered = { readonly usage: TokenUsage; readonly estimated: boolean }
 
 export function meter(call: Call, admission: Admission, answer: Answer): Metered {
-  const counted = readUsage(answer.usage)
+  const counted = readUsage(answer.usage, call.endpoint.answers)
   if (counted) return { usage: counted, estimated: false }
   const outputTokens = Math.min(estimateOutput(call, answer), admission.bound.outputTokensMax)
   return {
@@ -24,21 +24,30 @@ export function meter(call: Call, admission: Admission, answer: Answer): Metered
   }
 }
 
-/** OpenAI's usage object, in the old names and the new. Undefined when its numbers cannot be believed. */
-export function readUsage(value: unknown): TokenUsage | undefined {
+/** OpenAI's usage object, in the old names and the new. Undefined when any number that costs cannot be believed. */
+function readUsage(value: unknown, answers: boolean): TokenUsage | undefined {
   const usage = object(value)
-  const inputTokens = count(usage?.prompt_tokens ?? usage?.input_tokens)
-  if (!usage || inputTokens === undefined) return undefined
-  const total = count(usage.total_tokens)
-  const stated = count(usage.completion_tokens ?? usage.output_tokens)
+  if (!usage) return undefined
+  const inputTokens = count(usage.prompt_tokens ?? usage.input_tokens)
+  if (inputTokens === undefined) return undefined
+  const outputTokens = answers ? readOutput(usage, inputTokens) : 0
+  if (outputTokens === undefined) return undefined
   const cached = object(usage.prompt_tokens_details ?? usage.input_tokens_details)?.cached_tokens
   const reasoning = object(usage.completion_tokens_details ?? usage.output_tokens_details)?.reasoning_tokens
   return {
     inputTokens,
     cachedInputTokens: Math.min(count(cached) ?? 0, inputTokens),
-    outputTokens: stated ?? Math.max(0, (total ?? inputTokens) - inputTokens),
-    reasoningTokens: count(reasoning) ?? 0,
+    outputTokens,
+    reasoningTokens: Math.min(count(reasoning) ?? 0, outputTokens),
   }
+}
+
+/** As it is stated; where only the total is, what the input leaves of it. */
+function readOutput(usage: Record<string, unknown>, inputTokens: number): number | undefined {
+  const stated = usage.completion_tokens ?? usage.output_tokens
+  if (stated !== undefined && stated !== null) return count(stated)
+  const total = count(usage.total_tokens)
+  return total === undefined ? undefined : count(total - inputTokens)
 }
 
 const object = (value: unknown): Record<string, unknown> | undefined =>

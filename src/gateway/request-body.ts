@@ -19,8 +19,9 @@ export function parseBody(raw: Buffer): RequestBody {
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)
-  } catch (cause) {
-    throw apiError('invalid_json', undefined, { cause })
+  } catch {
+    // Without its cause, which quotes the place in the prompt where the parser stumbled
+    throw apiError('invalid_json')
   }
 }
 

@@ -84,5 +84,6 @@ function usageRecord(
     overrun_nano_usd: overrun.toString(),
     duration_ms: Math.round(gateway.now() - exchange.startedAtMs),
     first_byte_ms: firstByteMs === null ? null : Math.round(firstByteMs),
+    client_address: exchange.clientAddress || null,
   }
 }

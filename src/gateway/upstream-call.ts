@@ -36,7 +36,6 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   readonly #settings: Settings
   #resolve: (attempt: Attempt) => void = () => undefined
   #reject: (error: unknown) => void = () => undefined
-  #controller: Controller | undefined
   #status = 0
   #headers: IncomingHttpHeaders = {}
   #relay: SseRelay | undefined
@@ -54,10 +53,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Controller): void {
-    this.#controller = controller
-    const { signal } = this.#settings.call
-    if (signal.aborted) controller.abort(signal.reason)
-    else signal.addEventListener('abort', this.#onCut, { once: true })
+    this.#settings.call.cutSwitch.onCut(reason => controller.abort(reason))
   }
 
   onResponseStart(_controller: Controller, status: number, headers: IncomingHttpHeaders): void {
@@ -91,17 +87,13 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     this.#resolve({ failure: { error: this.#connectionError(error), tryNext: true } })
   }
 
-  readonly #onCut = (): void => this.#controller?.abort(this.#settings.call.signal.reason)
-
   #end(): void {
     clearTimeout(this.#stall)
-    this.#settings.call.signal.removeEventListener('abort', this.#onCut)
+    this.#settings.call.cutSwitch.onCut(undefined)
   }
 
   #cutReason(error: Error): CallCut['outcome'] | undefined {
-    const reason: unknown = this.#settings.call.signal.reason
-    if (error instanceof CallCut) return error.outcome
-    return this.#settings.call.signal.aborted && reason instanceof CallCut ? reason.outcome : undefined
+    return error instanceof CallCut ? error.outcome : this.#settings.call.cutSwitch.reason?.outcome
   }
 
   #pass(controller: Controller, relay: SseRelay, chunk: Buffer): void {
@@ -159,7 +151,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
       const error = apiError(
         'upstream_invalid',
         { provider: target.providerName },
-        { cause: tail.toString('utf8', 0, 1000) },
+        { cause: `${tail.length} bytes that are no JSON object, as ${this.#headers['content-type'] ?? 'no type'}` },
       )
       return this.#resolve({ failure: { error, tryNext: true } })
     }

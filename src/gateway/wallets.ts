@@ -6,7 +6,7 @@
  * figures, so that an answer lost on the way can neither mint nor lose money.
  */
 import { randomUUID } from 'node:crypto'
-import { apiError } from '#contract/errors.ts'
+import { type ApiError, apiError } from '#contract/errors.ts'
 import type { LeaseId, OrganizationId } from '#contract/ids.ts'
 import { addUsd, formatUsd, largerUsd, type NanoUsd, nanoUsd, smallerUsd, subtractUsd, zeroUsd } from '#core/money.ts'
 import { available, emptyWallet, hold, release, settle, type Wallet } from '#core/wallet.ts'
@@ -118,22 +118,19 @@ export class Wallets {
 
   async #serveWaiters(account: Account): Promise<void> {
     for (let first = account.waiters[0]; first; first = account.waiters[0]) {
-      if (!hold(account.wallet, first.amount)) {
-        const refusal = await this.#grow(account, first.amount)
-        if (!hold(account.wallet, first.amount)) {
-          account.waiters.shift()
-          first.refused(refusal)
-          continue
-        }
+      const refusal = available(account.wallet) < first.amount ? await this.#grow(account, first.amount) : undefined
+      // What is left of the credit each has to ask for itself; a database that is away is away for all of them
+      const served = refusal?.errorCode === 'storage_unavailable' ? account.waiters.length : 1
+      for (const waiter of account.waiters.splice(0, served)) {
+        if (hold(account.wallet, waiter.amount)) waiter.admitted(makeHold(account, waiter.amount))
+        else waiter.refused(refusal)
       }
-      account.waiters.shift()
-      first.admitted(makeHold(account, first.amount))
     }
     account.trip = undefined
   }
 
   /** @returns what to tell the call that started it, should it still not be covered */
-  async #grow(account: Account, amount: NanoUsd): Promise<unknown> {
+  async #grow(account: Account, amount: NanoUsd): Promise<ApiError> {
     const need = subtractUsd(amount, available(account.wallet))
     const waiting = account.waiters.reduce((sum, waiter) => sum + waiter.amount, 0n)
     const target = smallerUsd(nanoUsd(waiting + (account.recent + account.before) * 2n), this.#settings.leaseNanoUsdMax)

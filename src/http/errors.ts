@@ -1,6 +1,6 @@
 /** The one place where an error becomes an answer. */
 import { STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { ApiError, apiError, errorBody, errorHeaders } from '#contract/errors.ts'
 import type { Log } from '#observe/log.ts'
 import type { HttpExchange } from './exchange.ts'
@@ -35,19 +35,23 @@ export function answerError(exchange: HttpExchange, error: unknown, observer: Er
   exchange.end(body)
 }
 
-/** What node's parser refused, before there was a request to answer. Smuggling shapes end here. */
-export function answerMalformed(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy()
-    return
-  }
-  const known = malformed(error)
-  const body = errorBody(known)
+/**
+ * What node's parser refused: smuggling shapes end here. Before there was a request to answer, or in the middle of one.
+ * @param begun whether the answer to an earlier request of this connection is on its way: then there is no place for another
+ */
+export function answerMalformed(error: NodeJS.ErrnoException, socket: Duplex, begun: boolean): void {
+  if (begun || !socket.writable || error.code === 'ECONNRESET') socket.destroy()
+  else answerBare(socket, malformed(error))
+}
+
+/** Answers where node gives us a connection and no response to write to. Ends the connection. */
+export function answerBare(socket: Duplex, error: ApiError): void {
+  const body = errorBody(error)
   const headers = [
-    `HTTP/1.1 ${known.status} ${STATUS_CODES[known.status]}`,
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}`,
     'content-type: application/json',
     `content-length: ${Buffer.byteLength(body)}`,
-    ...Object.entries(errorHeaders(known)).map(([name, value]) => `${name}: ${value}`),
+    ...Object.entries(errorHeaders(error)).map(([name, value]) => `${name}: ${value}`),
     'connection: close',
   ]
   socket.end(`${headers.join('\r\n')}\r\n\r\n${body}`)

@@ -1,4 +1,5 @@
 /** One request and its answer over node:http, with the bounds and deadlines that every request has. */
+import type { X509Certificate } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { apiError } from '#contract/errors.ts'
 import { newRequestId } from '#contract/ids.ts'
@@ -9,7 +10,12 @@ export type ExchangeSettings = {
   readonly bodyTimeoutMs: number
   /** Where a request really comes from, behind the proxies that the operator trusts. */
   clientAddress(request: IncomingMessage): string
+  /** What the client proved to be by mutual TLS, here or at such a proxy. @throws ApiError when unreadable */
+  clientCertificates(request: IncomingMessage): readonly X509Certificate[]
 }
+
+/** How the server is doing, which an answer may have to follow. */
+export type ServerState = { isStopping(): boolean }
 
 const exposedHeaders = [
   'x-request-id',
@@ -43,12 +49,13 @@ export class HttpExchange {
   readonly response: ServerResponse
   readonly path: string
   readonly query: string
-  readonly #settings: ExchangeSettings
+  readonly #settings: ExchangeSettings & ServerState
   #left = false
   #isStream = false
+  #clientAddress: string | undefined
   #onLeft: (() => void) | undefined
 
-  constructor(request: IncomingMessage, response: ServerResponse, settings: ExchangeSettings) {
+  constructor(request: IncomingMessage, response: ServerResponse, settings: ExchangeSettings & ServerState) {
     this.request = request
     this.response = response
     this.#settings = settings
@@ -75,8 +82,14 @@ export class HttpExchange {
     return this.request.rawHeaders
   }
 
+  /** Kept, because a connection that has closed has forgotten it. */
   get clientAddress(): string {
-    return this.#settings.clientAddress(this.request)
+    this.#clientAddress ??= this.#settings.clientAddress(this.request)
+    return this.#clientAddress
+  }
+
+  clientCertificates(): readonly X509Certificate[] {
+    return this.#settings.clientCertificates(this.request)
   }
 
   get closed(): boolean {
@@ -145,8 +158,15 @@ export class HttpExchange {
 
   start(status: number, headers: Record<string, string>): void {
     if (this.response.headersSent || this.#left) return
+    // Else the client sends its next request on a connection that is about to go
+    if (this.#settings.isStopping()) this.response.shouldKeepAlive = false
     this.#isStream = headers['content-type']?.startsWith('text/event-stream') === true
-    this.response.writeHead(status, { 'x-request-id': this.requestId, ...corsHeaders, ...headers })
+    this.response.writeHead(status, { 'x-request-id': this.requestId, ...this.#cors(), ...headers })
+  }
+
+  /** For browsers only, which say so with an Origin: nobody else reads these headers, and they are long. */
+  #cors(): Record<string, string> {
+    return this.request.headers.origin === undefined ? {} : corsHeaders
   }
 
   write(chunk: Buffer): boolean {

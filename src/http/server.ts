@@ -1,11 +1,24 @@
 /** The one listening server: the gateway's routes first, everything else by the fallback. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
-import { answerError, answerMalformed, type ErrorObserver } from './errors.ts'
+import { constants } from 'node:crypto'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { apiError } from '#contract/errors.ts'
+import { answerBare, answerError, answerMalformed, type ErrorObserver } from './errors.ts'
 import { corsHeaders, type ExchangeSettings, HttpExchange } from './exchange.ts'
 import { type RouteRow, Router, routeError } from './router.ts'
 
 export type ServerSettings = ExchangeSettings & {
+  /** PEM; undefined: plain HTTP. Every client is asked for a certificate, and what it sends is judged elsewhere. */
+  readonly tls: { readonly cert: string; readonly key: string } | undefined
   readonly host: string
   readonly port: number
   readonly headerBytesMax: number
@@ -33,7 +46,17 @@ export async function listen(
   observer: ErrorObserver,
 ): Promise<Listening> {
   const router = new Router(routes)
-  const server = createServer(
+  let stopping = false
+  const exchangeSettings = { ...settings, isStopping: () => stopping }
+  /** The newest request of each connection. */
+  const exchanges = new WeakMap<Duplex, HttpExchange>()
+  const open = (request: IncomingMessage, response: ServerResponse): HttpExchange => {
+    const exchange = new HttpExchange(request, response, exchangeSettings)
+    exchanges.set(request.socket, exchange)
+    return exchange
+  }
+  const server = create(
+    settings,
     {
       maxHeaderSize: settings.headerBytesMax,
       headersTimeout: settings.headersTimeoutMs,
@@ -42,10 +65,13 @@ export async function listen(
       keepAliveTimeout: settings.keepAliveTimeoutMs,
       connectionsCheckingInterval: 1_000,
       insecureHTTPParser: false,
+      // We look for it ourselves: node would refuse with an empty page
+      requireHostHeader: false,
     },
     (request, response) => {
-      const exchange = new HttpExchange(request, response, settings)
+      const exchange = open(request, response)
       if (stopping) response.shouldKeepAlive = false
+      if (!hasOneHost(request)) return answerError(exchange, hostMissing(), observer)
       if (request.method === 'OPTIONS') return answerPreflight(exchange)
       const match = router.find(exchange.method, exchange.path)
       if (!('route' in match)) {
@@ -55,8 +81,15 @@ export async function listen(
       run(match.route, exchange, match.parameter).catch(error => answerError(exchange, error, observer))
     },
   )
-  let stopping = false
-  server.on('clientError', (error, socket) => answerMalformed(error, socket as Socket))
+  allowHalfOpen(server)
+  server.on(settings.tls ? 'secureConnection' : 'connection', (socket: Duplex) =>
+    socket.once('end', () => exchanges.get(socket)?.onHalfClosed()),
+  )
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+    answerMalformed(error, socket, exchanges.get(socket)?.begun === true),
+  )
+  server.on('checkExpectation', (request, response) => answerError(open(request, response), unexpected(), observer))
+  server.on('connect', ({ url = '' }, socket) => answerBare(socket, routeError('CONNECT', url, ['GET', 'POST'])))
   const { port } = await bind(server, settings)
   return {
     host: settings.host,
@@ -70,10 +103,42 @@ export async function listen(
   }
 }
 
+/** The handshake proves that the client has the key of what it sends; whom it must be issued by depends on its API key. */
+function create({ tls, headersTimeoutMs }: ServerSettings, options: ServerOptions, listener: RequestListener): Server {
+  if (!tls) return createServer(options, listener)
+  const askClients = {
+    requestCert: true,
+    rejectUnauthorized: false,
+    // A resumed session would remember the client's own certificate and have lost those that vouch for it
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  }
+  return createSecureServer({ ...options, ...tls, ...askClients, handshakeTimeout: headersTimeoutMs }, listener)
+}
+
 // Async, so that what a route throws at once is caught like what it throws later
 async function run(route: FastRoute, exchange: HttpExchange, parameter: string): Promise<void> {
   await route.run(exchange, parameter)
 }
+
+/** A client may end its sending side after the request and wait; `HttpExchange` tells it from one that has gone. */
+function allowHalfOpen(server: Server): void {
+  // As old as node:http and never typed: https://github.com/nodejs/node/blob/main/lib/_http_server.js
+  const untyped = server as Server & { httpAllowHalfOpen: boolean }
+  untyped.httpAllowHalfOpen = true
+}
+
+/** With two, each server on the way may believe another one. */
+function hasOneHost({ httpVersion, rawHeaders }: IncomingMessage): boolean {
+  let hosts = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index]
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts += 1
+  }
+  return hosts === 1 || (hosts === 0 && httpVersion === '1.0')
+}
+
+const hostMissing = () => apiError('malformed_http', { reason: 'it needs exactly one Host header' })
+const unexpected = () => apiError('malformed_http', { reason: 'its Expect header is not 100-continue' })
 
 function bind(server: Server, { host, port }: ServerSettings): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {

@@ -33,7 +33,7 @@ export type UpstreamFailure = {
 export type Provider = {
   readonly adapter: string
   /** Makes sure that the upstream can be called, as in starting a child process. @throws ApiError when it cannot. */
-  prepare?(target: UpstreamTarget, signal: AbortSignal): Promise<void>
+  prepare?(target: UpstreamTarget): Promise<void>
   address(target: UpstreamTarget, endpoint: UpstreamEndpoint): UpstreamAddress
   /** An answer outside 2xx: what the caller is told. */
   classify(target: UpstreamTarget, status: number, headers: UpstreamHeaders, body: string): UpstreamFailure

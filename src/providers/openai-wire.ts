@@ -18,22 +18,26 @@ export function classifyOpenAi(
 ): UpstreamFailure {
   const provider = target.providerName
   if (status === 401 || status === 403) {
-    return { error: apiError('upstream_credential', { provider }, { cause: body }), tryNext: true }
+    return { error: apiError('upstream_credential', { provider }, { cause: inShort(status, body) }), tryNext: true }
   }
   if (status === 429) return { error: upstreamBusy(provider, headers, body), tryNext: true }
   if (status === 503 && errorOf(body)?.code === 'server_is_overloaded') {
     return {
-      error: apiError('server_is_overloaded', undefined, { ...retryAfter(headers), cause: body }),
+      error: apiError('server_is_overloaded', undefined, { ...retryAfter(headers), cause: inShort(status, body) }),
       tryNext: true,
     }
   }
   if (status >= 400 && status < 500) return { error: passOn(status, body), tryNext: status === 404 || status === 408 }
-  return { error: apiError('upstream_error', { provider, status }, { cause: body }), tryNext: true }
+  return { error: apiError('upstream_error', { provider, status }, { cause: inShort(status, body) }), tryNext: true }
 }
 
 function upstreamBusy(provider: string, headers: UpstreamHeaders, body: string): ApiError {
   const message = `The provider \`${provider}\` is limiting requests. Try again in a moment.`
-  return apiError('rate_limit_exceeded', { message, dimension: 'requests' }, { ...retryAfter(headers), cause: body })
+  return apiError(
+    'rate_limit_exceeded',
+    { message, dimension: 'requests' },
+    { ...retryAfter(headers), cause: inShort(429, body) },
+  )
 }
 
 function passOn(status: number, body: string): ApiError {
@@ -55,7 +59,16 @@ class PassedOnError extends ApiError {
   }
 }
 
-type UpstreamErrorBody = { message?: unknown; param?: unknown; code?: unknown }
+type UpstreamErrorBody = { message?: unknown; param?: unknown; code?: unknown; type?: unknown }
+
+/** For the log: what kind of failure it was. Its words stay out, which may quote the prompt or our own credential. */
+function inShort(status: number, body: string): string {
+  const { type, code } = errorOf(body) ?? {}
+  return `status ${status}, type ${identifier(type)}, code ${identifier(code)}, ${body.length} characters`
+}
+
+const identifier = (value: unknown): string =>
+  typeof value === 'string' && /^[a-z][a-z0-9_.]{0,63}$/.test(value) ? value : 'unknown'
 
 function errorOf(body: string): UpstreamErrorBody | undefined {
   try {

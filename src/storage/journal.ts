@@ -40,6 +40,9 @@ type Waiting = { readonly json: string; readonly segment: Segment }
 const batchMax = 2000
 /** Between deliveries, so that a quiet node sends small batches and a busy one large ones. */
 const deliverEveryMs = 100
+/** A disk that refused is tried again this often, with so much that a few calls would fit. */
+const probeEveryMs = 500
+const probeBytes = 64 * 1024
 const retryMsMin = 200
 const retryMsMax = 5_000
 
@@ -56,6 +59,7 @@ export class Journal {
   #waiting: Waiting[] = []
   #delivering: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
+  #probe: NodeJS.Timeout | undefined
   #retryMs = retryMsMin
   #writeError: string | undefined
   #sinkError: string | undefined
@@ -130,6 +134,7 @@ export class Journal {
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#probe)
     await this.#writing
     await this.#delivering
     await this.#file?.close()
@@ -203,6 +208,30 @@ export class Journal {
     }
     this.#writing = undefined
     this.#scheduleDelivery(deliverEveryMs)
+    if (this.#writeError) this.#scheduleProbe()
+  }
+
+  /** While the disk refuses, no call is admitted whose record could find out that it has room again. */
+  #scheduleProbe(): void {
+    if (this.#probe || this.#closed) return
+    this.#probe = setTimeout(() => {
+      this.#probe = undefined
+      this.#writing ??= this.#probeDisk().then(() => this.#writeAll())
+    }, probeEveryMs)
+  }
+
+  /** Writes blanks and takes them away again; cut in between, they are a torn last line like any other. */
+  async #probeDisk(): Promise<void> {
+    const segment = this.#segments.at(-1)
+    if (!this.#file || !segment) return
+    try {
+      const { bytesWritten } = await this.#file.write(Buffer.alloc(probeBytes, ' '))
+      await this.#file.truncate(segment.bytes)
+      if (bytesWritten === probeBytes) this.#writeError = undefined
+    } catch {
+      // Said once already, when the first record was refused; the next probe comes
+      await this.#file.truncate(segment.bytes).catch(() => undefined)
+    }
   }
 
   async #write(group: readonly Append[]): Promise<Segment> {
