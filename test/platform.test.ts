@@ -1,8 +1,9 @@
 // The control plane's promises: who gets in, what crosses, what bad input gets, and that the official SDK works.
 import OpenAI from 'openai'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { isByteStream } from '#contract/endpoint.ts'
+import { isByteStream, isPublic } from '#contract/endpoint.ts'
 import { allEndpoints } from '#contract/endpoints.ts'
+import type { ProjectId } from '#contract/ids.ts'
 import { nanoUsd } from '#core/money.ts'
 import { firstStart } from '#platform/first-start.ts'
 import { mintKey } from '#platform/mint-key.ts'
@@ -23,9 +24,11 @@ const theirs = (method: string, path: string, body?: unknown) =>
   platform.send(platform.other.adminKey, method, path, body)
 const project = (rest = '') => `/v1/organization/projects/${platform.projectId}${rest}`
 
-async function keyWith(scopes: readonly string[]): Promise<string> {
-  const { database, secrets, first } = platform
-  const draft = { kind: 'admin', projectId: null, ownerUserId: null, name: 'narrow' } as const
+async function keyWith(scopes: readonly string[], kind: 'admin' | 'project' = 'admin'): Promise<string> {
+  const { database, secrets, first, projectId: id } = platform
+  // As the database gave it
+  const projectId = kind === 'admin' ? null : (id as ProjectId)
+  const draft = { kind, projectId, ownerUserId: null, name: 'narrow' } as const
   const minted = await database.transaction(tx =>
     mintKey(tx, secrets, { ...draft, organizationId: first.organizationId, scopes }),
   )
@@ -37,19 +40,22 @@ describe('every row of the contract', () => {
   const guarded = rows.filter(({ row }) => row.scope !== null)
   const pathOf = (path: string) => path.replaceAll(/\{\w+\}/g, 'nothing')
 
-  test('only the OpenAPI document is public', () => {
-    expect(rows.filter(({ row }) => row.scope === null).map(({ name }) => name)).toEqual(['operations.openapi'])
+  test('only the OpenAPI document, accepting an invitation and reporting a leak are public', () => {
+    const open = rows.filter(({ row }) => isPublic(row)).map(({ name }) => name)
+    expect(open).toEqual(['operations.openapi', 'invites.accept', 'leaks.report', 'leaks.github'])
   })
 
-  test.each(guarded)('$name answers 401 without a key, and to a project key', async ({ row }) => {
+  test.each(guarded)('$name answers 401 without a key, and to a key of another kind', async ({ row }) => {
     const nobody = await platform.send(null, row.method, pathOf(row.path))
     expect([nobody.status, nobody.json.error.message]).toEqual([401, expect.stringContaining('Authorization header')])
-    const project = await platform.send(platform.first.projectKey, row.method, pathOf(row.path))
-    expect([project.status, project.json.error.message]).toEqual([401, expect.stringContaining('admin API key')])
+    const wrong = row.caller === 'project' ? admin : platform.first.projectKey
+    const { status, json } = await platform.send(wrong, row.method, pathOf(row.path))
+    const reason = row.caller === 'project' ? 'Use a project key' : 'admin API key'
+    expect([status, json.error.message]).toEqual([401, expect.stringContaining(reason)])
   })
 
-  test.each(guarded)('$name answers 401 to an admin key without its scope', async ({ row }) => {
-    const narrow = await keyWith(['model.request'])
+  test.each(guarded)('$name answers 401 to a key without its scope', async ({ row }) => {
+    const narrow = await keyWith(['model.request'], row.caller === 'project' ? 'project' : 'admin')
     const { status, json } = await platform.send(narrow, row.method, pathOf(row.path))
     expect([status, json.error.code, json.error.message]).toEqual([
       401,

@@ -41,7 +41,18 @@ export class Books {
     this.#client = client
   }
 
+  /** Waits for a database that is just being started again. */
   static async open(dataDir: string): Promise<Books> {
+    for (const deadline = performance.now() + waitMs; ; await sleep(lookEveryMs)) {
+      try {
+        return await Books.#connect(dataDir)
+      } catch (error) {
+        if (performance.now() > deadline) throw error
+      }
+    }
+  }
+
+  static async #connect(dataDir: string): Promise<Books> {
     const client = new pg.Client({
       host: makeRunDirectory(dataDir),
       port: 5432,

@@ -4,6 +4,7 @@
  * The fake cannot be told from outside how to behave for one call, so a test names a case in the request's own `user`
  * member, which Keyhouse passes on untouched.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Behaviour } from '../../src/providers/fake/behaviour.ts'
 import { type FakeUpstream, startFakeUpstream } from '../../src/providers/fake/upstream.ts'
 import { admin, type Keys, newDataDir, type RunningKeyhouse, removeDataDir, startKeyhouse } from './keyhouse.ts'
@@ -30,6 +31,8 @@ export type TestGateway = {
   admin<Answer>(method: string, path: string, body?: unknown): Promise<Answer>
   /** A new project key. */
   newKey(body?: Body): Promise<ProjectKey>
+  /** Another server on the same data directory, once the first has ended; stopped with the rest. */
+  restart(): Promise<RunningKeyhouse>
   stop(): Promise<void>
 }
 
@@ -41,6 +44,8 @@ export const inputUsdPerMillion = 3n
 export const outputUsdPerMillion = 15n
 export const cachedUsdPerMillion = 1n
 const callTimeoutMs = 20_000
+const modelLooksMax = 200
+const modelLookEveryMs = 10
 /** Short, so that a test can wait for what is reserved to come back. */
 const leaseIdleMs = '1000'
 
@@ -59,6 +64,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
       signal: AbortSignal.timeout(callTimeoutMs),
       ...init,
     })
+  const running = [keyhouse]
   const gateway: TestGateway = {
     keyhouse,
     keys,
@@ -68,19 +74,35 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     chat: (user, body, init) => post('/v1/chat/completions', chatBody(user, body), init),
     admin: (method, path, body) => admin(keyhouse, keys.admin, method, path, body),
     newKey: body => newKey(gateway, body),
+    async restart() {
+      const again = await startKeyhouse({ dataDir })
+      running.push(again)
+      return again
+    },
     async stop() {
-      await keyhouse.stop()
+      for (const each of running) await each.stop()
       await upstream.stop()
       await removeDataDir(dataDir)
     },
   }
   try {
     await gateway.admin('POST', '/v1/platform/providers', fakeProvider(upstream.url))
+    await modelsAreThere(gateway)
   } catch (error) {
     await gateway.stop()
     throw error
   }
   return gateway
+}
+
+/** The gateway hears of new models a moment after they were made. */
+async function modelsAreThere({ url, keys }: TestGateway): Promise<void> {
+  for (let turn = 0; turn < modelLooksMax; turn += 1) {
+    const { status } = await fetch(`${url}/v1/models/m`, { headers: { authorization: `Bearer ${keys.project}` } })
+    if (status === 200) return
+    await sleep(modelLookEveryMs)
+  }
+  throw new Error('the models did not appear')
 }
 
 export const fakeProvider = (url: string) => ({

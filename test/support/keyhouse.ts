@@ -71,7 +71,7 @@ function listeningUrl(child: ChildProcess, lines: string[]): Promise<string | un
     let url: string | undefined
     const take = (line: string): void => {
       lines.push(line)
-      url ??= /listens on (http:\S+)/.exec(line)?.[1]
+      url ??= /listens on (https?:\S+)/.exec(line)?.[1]
     }
     for (const stream of [child.stdout, child.stderr]) {
       if (stream) createInterface({ input: stream }).on('line', take)

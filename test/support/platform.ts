@@ -15,6 +15,7 @@ import { mintKey } from '#platform/mint-key.ts'
 import type { PlatformParts } from '#platform/platform.ts'
 import { createPlatform } from '#platform/server.ts'
 import { fakeModels } from '#providers/fake/models.ts'
+import { memoryCounters } from '#storage/counters.ts'
 import type { Database } from '#storage/database.ts'
 import type { PostgresConnection } from '#storage/embedded-postgres.ts'
 import { insertOrganization, insertUser } from '#storage/organizations.ts'
@@ -84,10 +85,14 @@ export function testParts({ database, secrets, localModels, logged }: Given): Pl
     localModels,
     log: pino({ level: 'info' }, { write: line => logged.push(line) }),
     version: '0.0.0-test',
+    counters: memoryCounters(() => performance.now()),
+    unknownKeysPerMinuteMax: 10_000,
+    leakKeys: undefined,
     limitsDefault: { requestsPerMinute: 1_000, tokensPerMinute: 100_000 },
     wallClock: Date.now,
     refused: () => undefined,
     clientAddress: ({ socket }) => socket.remoteAddress ?? '',
+    clientCertificates: () => [],
     shownConfig: () => [
       { name: 'port', value: '8484', source: 'default', flag: '--port', env: 'KEYHOUSE_PORT', about: 'TCP port.' },
     ],

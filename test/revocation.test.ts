@@ -1,0 +1,188 @@
+/**
+ * A revoked key is refused within one second, everywhere and whatever happens meanwhile: under load, with notifications
+ * lost, with the server stopped and resumed. Its running streams are cut. Never does it come back.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { Books } from './support/books.ts'
+import { type ProjectKey, startGateway, type TestGateway } from './support/gateway.ts'
+import { expectRefusal } from './support/refusals.ts'
+import { eventsOf, readAll } from './support/streams.ts'
+
+let gateway: TestGateway
+let books: Books
+
+const boundMs = 1_000
+const callers = 16
+
+beforeAll(async () => {
+  gateway = await startGateway({
+    settings: { 'first-credit-usd': '1000' },
+    cases: { long: { outputTokens: 3_000, chunkIntervalMs: 10 }, slow: { latencyMs: 3_000 } },
+  })
+  books = await Books.open(gateway.keyhouse.dataDir)
+})
+
+afterAll(async () => {
+  await books.close()
+  await gateway.stop()
+})
+
+const call = (key: string, user = 'plain', body = {}): Promise<Response> =>
+  gateway.chat(user, { max_tokens: 5, ...body }, { headers: { authorization: `Bearer ${key}` } })
+
+type Seen = { readonly beganAtMs: number; readonly status: number }
+
+/** Calls with this key, one after the other from each of many callers, until told to stop. */
+function loadWith(key: string): { seen: Seen[]; stop(): Promise<void> } {
+  const seen: Seen[] = []
+  let over = false
+  const caller = async (): Promise<void> => {
+    while (!over) {
+      const beganAtMs = performance.now()
+      const response = await call(key)
+      await response.arrayBuffer()
+      seen.push({ beganAtMs, status: response.status })
+    }
+  }
+  const running = Array.from({ length: callers }, caller)
+  return {
+    seen,
+    async stop() {
+      over = true
+      await Promise.all(running)
+    },
+  }
+}
+
+/** How long after the key was revoked the last call began that was still answered; 0 when there was none. */
+const lastAnsweredMs = (seen: readonly Seen[], revokedAtMs: number): number =>
+  Math.max(0, ...seen.filter(({ status }) => status === 200).map(({ beganAtMs }) => beganAtMs - revokedAtMs))
+
+/** As the server does it, but without a word to anybody: only who reads the list of changes will know. */
+async function revokeSilently({ id }: ProjectKey): Promise<void> {
+  await books.query('update api_keys set revoked_at = now() where id = $1', [id])
+  await books.query(`insert into auth_events (subject_kind, subject_id) values ('api_key', $1)`, [id])
+}
+
+test('under load: refused within one second, and never answered again', async () => {
+  const worst: number[] = []
+  for (let round = 0; round < 3; round += 1) {
+    const key = await gateway.newKey()
+    const load = loadWith(key.value)
+    await sleep(300)
+    const revokedAtMs = performance.now()
+    await gateway.admin('DELETE', key.path)
+    await sleep(boundMs + 300)
+    await load.stop()
+    const statuses = new Set(load.seen.map(({ status }) => status))
+    expect([...statuses].sort()).toEqual([200, 401])
+    worst.push(lastAnsweredMs(load.seen, revokedAtMs))
+  }
+  console.log(`revoked under load: the last answered call began at most ${ms(worst)} after the revocation was sent`)
+  expect(Math.max(...worst)).toBeLessThan(boundMs)
+})
+
+test('with its notification lost: the poll finds it within one second', async () => {
+  const worst: number[] = []
+  for (let round = 0; round < 3; round += 1) {
+    const key = await gateway.newKey()
+    const load = loadWith(key.value)
+    await sleep(100)
+    const revokedAtMs = performance.now()
+    await revokeSilently(key)
+    await sleep(boundMs + 200)
+    await load.stop()
+    expect(load.seen.some(({ status }) => status === 401)).toBe(true)
+    worst.push(lastAnsweredMs(load.seen, revokedAtMs))
+  }
+  console.log(`revoked without a notification: answered for at most ${ms(worst)}`)
+  expect(Math.max(...worst)).toBeLessThan(boundMs)
+})
+
+test('its running streams are cut within one second, and so are calls that wait for their first byte', async () => {
+  const key = await gateway.newKey()
+  const streams = await Promise.all(
+    Array.from({ length: 5 }, () => call(key.value, 'long', { stream: true, max_tokens: 3_000 })),
+  )
+  const waiting = call(key.value, 'slow')
+  const others = await gateway.chat('long', { stream: true, max_tokens: 100 })
+  const reading = Promise.all(streams.map(response => readAll(response)))
+  await sleep(200)
+  const revokedAtMs = performance.now()
+  await gateway.admin('DELETE', key.path)
+  const cut = await reading
+  const cutMs = performance.now() - revokedAtMs
+  console.log(`running streams of a revoked key: cut after ${ms([cutMs])}`)
+  expect(cutMs).toBeLessThan(boundMs)
+  for (const { text } of cut) {
+    expect(eventsOf(text).at(-1)?.error).toMatchObject({ code: 'invalid_api_key' })
+    expect(text).not.toContain('[DONE]')
+  }
+  await expectRefusal(await waiting, { status: 401, code: 'invalid_api_key' })
+  expect(performance.now() - revokedAtMs).toBeLessThan(boundMs)
+  for (const response of streams) {
+    const row = await books.usageOf(response.headers.get('x-request-id'))
+    expect(row).toMatchObject({ outcome: 'revoked', estimated: true })
+    expect(row.output_tokens).toBeGreaterThan(5)
+  }
+  const { text } = await readAll(others)
+  expect(text.endsWith('data: [DONE]\n\n')).toBe(true)
+})
+
+test('revoked while the server was stopped: refused at once when it goes on', async () => {
+  const tenCalls = (key: ProjectKey) =>
+    Promise.all(
+      Array.from({ length: 10 }, async () => {
+        const response = await call(key.value)
+        await response.arrayBuffer()
+        return response.status
+      }),
+    )
+  for (let round = 0; round < 2; round += 1) {
+    const key = await gateway.newKey()
+    // Over the same connections later: what arrives on them is the first thing that the server sees when it goes on
+    expect(await tenCalls(key)).toEqual(Array(10).fill(200))
+    process.kill(gateway.keyhouse.pid, 'SIGSTOP')
+    await revokeSilently(key)
+    const waiting = tenCalls(key)
+    await sleep(boundMs + 200)
+    process.kill(gateway.keyhouse.pid, 'SIGCONT')
+    expect(await waiting).toEqual(Array(10).fill(401))
+  }
+})
+
+test('a key that is looked up while it is being revoked does not come back', async () => {
+  const keys = await Promise.all(Array.from({ length: 10 }, () => gateway.newKey()))
+  await books.query('begin')
+  // Every look-up of a key waits for this transaction, and then sees the world either before it or after it
+  await books.query('lock table api_keys in access exclusive mode')
+  const waiting = keys.map(({ value }) => call(value))
+  await sleep(200)
+  for (const { id } of keys) await books.query('update api_keys set revoked_at = now() where id = $1', [id])
+  for (const { id } of keys) await books.query('select record_auth_event($1, $2)', ['api_key', id])
+  await books.query('commit')
+  await Promise.all(waiting)
+  await sleep(boundMs)
+  const again = await Promise.all(keys.map(async ({ value }) => (await call(value)).status))
+  expect(again).toEqual(Array(10).fill(401))
+})
+
+test("a project that is archived takes its keys' calls with it", async () => {
+  const project = await gateway.admin<{ id: string }>('POST', '/v1/organization/projects', { name: 'to be archived' })
+  const keys = `/v1/organization/projects/${project.id}/api_keys`
+  const { value } = await gateway.admin<{ value: string }>('POST', keys, { name: 'doomed' })
+  const stream = await call(value, 'long', { stream: true, max_tokens: 3_000 })
+  const archivedAtMs = performance.now()
+  await gateway.admin('POST', `/v1/organization/projects/${project.id}/archive`)
+  const { text } = await readAll(stream)
+  expect(text).not.toContain('[DONE]')
+  expect(performance.now() - archivedAtMs).toBeLessThan(boundMs)
+  expect((await call(value)).status).toBe(401)
+})
+
+test('after all of it nothing stays held', async () => {
+  await books.expectBalanced()
+})
+
+const ms = (times: readonly number[]): string => `${Math.round(Math.max(...times))} ms`

@@ -1,0 +1,225 @@
+/**
+ * One walk through the Administration API that makes one of everything, calls every row of the contract, and takes
+ * everything away again. What several tests need of it: inputs that work, and the ids of things that are there.
+ */
+import { expect } from 'vitest'
+import { allEndpoints, type NamedEndpoint } from '#contract/endpoints.ts'
+import { makeCertificate } from './certificates.ts'
+import type { Answer, TestPlatform } from './platform.ts'
+
+/** By the name of the path parameter, or by the name that a step gave. */
+export type Ids = Readonly<Record<string, string>>
+
+export type Step = {
+  /** `noun.verb` of the contract. */
+  readonly row: string
+  /** Which of the ids a path parameter takes, where it is not the one of its own name. */
+  readonly at?: Ids
+  readonly query?: string
+  readonly body?: unknown | ((ids: Ids) => unknown)
+  /** The ids to remember: name to member of the answer, as in `{ key_id: 'api_key.id' }`. */
+  readonly keep?: Ids
+  readonly as?: 'nobody' | 'project'
+}
+
+const step = (row: string, rest: Omit<Step, 'row'> = {}): Step => ({ row, ...rest })
+const id = (name: string): Ids => ({ [name]: 'id' })
+const adminKey = { key_id: 'admin_key_id' }
+const projectRole = { role_id: 'project_role_id' }
+const projectAlert = { alert_id: 'project_alert_id' }
+const spareKey = { key_id: 'spare_key_id' }
+
+const email = (name: string): string => `${name}@example.com`
+const limit = { threshold_amount: 5_000, currency: 'USD', interval: 'month' }
+const alert = { ...limit, notification_channel: { type: 'email', recipients: [email('finance')] } }
+const authority = makeCertificate({ name: 'Steps', authority: true }).pem
+const certificateIds = ({ certificate_id }: Ids) => ({ certificate_ids: [certificate_id] })
+const userId = ({ user_id }: Ids) => ({ user_id })
+const roleId = ({ role_id }: Ids) => ({ role_id })
+const projectRoleId = ({ project_role_id }: Ids) => ({ role_id: project_role_id })
+
+const makeAll: readonly Step[] = [
+  step('adminApiKeys.create', { body: { name: 'steps', expires_in_seconds: 3_600 }, keep: id('admin_key_id') }),
+  step('projects.create', { body: { name: 'Steps' }, keep: id('project_id') }),
+  step('invites.create', {
+    body: ({ project_id }: Ids) => ({
+      email: email('ada'),
+      role: 'reader',
+      projects: [{ id: project_id, role: 'member' }],
+    }),
+    keep: { token: 'token', invite_id: 'id' },
+  }),
+  step('invites.accept', {
+    as: 'nobody',
+    body: ({ token }: Ids) => ({ token, name: 'Ada' }),
+    keep: id('member_id'),
+  }),
+  step('invites.create', { body: { email: email('ben'), role: 'reader' }, keep: { token: 'token' } }),
+  step('invites.accept', { as: 'nobody', body: ({ token }: Ids) => ({ token, name: 'Ben' }), keep: id('user_id') }),
+  step('invites.create', { body: { email: email('cleo'), role: 'owner' }, keep: id('invite_id') }),
+  step('groups.create', { body: { name: 'Steps' }, keep: id('group_id') }),
+  step('groupUsers.create', { body: userId }),
+  step('projectUsers.create', { body: ({ user_id }: Ids) => ({ user_id, role: 'member' }) }),
+  step('projectGroups.create', { body: ({ group_id }: Ids) => ({ group_id, role: 'viewer' }) }),
+  step('roles.create', {
+    body: { role_name: 'Reader of projects', permissions: ['api.organization.projects.read'], description: 'Reads' },
+    keep: id('role_id'),
+  }),
+  step('projectRoles.create', {
+    body: { role_name: 'Caller', permissions: ['model.request'] },
+    keep: id('project_role_id'),
+  }),
+  step('userRoles.create', { body: roleId }),
+  step('groupRoles.create', { body: roleId }),
+  step('projectUserRoles.create', { body: projectRoleId }),
+  step('projectGroupRoles.create', { body: projectRoleId }),
+  step('projectApiKeys.create', { body: { name: 'main' }, keep: { key_id: 'id', key_value: 'value' } }),
+  step('projectApiKeys.create', { body: { name: 'spare' }, keep: id('spare_key_id') }),
+  step('projectApiKeys.backup', { body: {}, keep: id('backup_key_id') }),
+  step('serviceAccounts.create', { body: { name: 'ci' }, keep: id('service_account_id') }),
+  step('serviceAccounts.createApiKey', { body: { name: 'another' } }),
+  step('clientSecrets.create', { as: 'project', body: { expires_in_seconds: 60 } }),
+  step('certificates.upload', { body: { name: 'steps', certificate: authority }, keep: id('certificate_id') }),
+  step('organizationSpendLimit.update', { body: limit }),
+  step('projectSpendLimit.update', { body: limit }),
+  step('organizationSpendAlerts.create', { body: alert, keep: id('alert_id') }),
+  step('projectSpendAlerts.create', { body: alert, keep: id('project_alert_id') }),
+  step('credits.grant', { body: { amount_usd: '1.50', reference: 'steps' } }),
+]
+
+const changeAll: readonly Step[] = [
+  step('projects.update', { body: { name: 'Steps again' } }),
+  step('users.update', { body: { role: 'owner', technical_level: 'high' } }),
+  step('groups.update', { body: { name: 'Steps again' } }),
+  step('roles.update', { body: { role_name: 'Onlooker', description: null } }),
+  step('projectRoles.update', { at: projectRole, body: { permissions: ['model.request.embeddings'] } }),
+  step('projectUsers.update', { body: { role: 'owner' } }),
+  step('projectApiKeys.update', { body: { name: 'renamed', allowed_cidrs: ['127.0.0.0/8'] } }),
+  step('projectApiKeys.disable', { body: {} }),
+  step('projectApiKeys.enable', { body: {} }),
+  step('projectApiKeys.rotate', { at: spareKey, body: { grace_seconds: 60 } }),
+  step('serviceAccounts.update', { body: { name: 'build', role: 'owner' } }),
+  step('certificates.update', { body: { name: 'renamed' } }),
+  step('projectCertificates.activate', { body: certificateIds }),
+  step('projectCertificates.list'),
+  step('projectCertificates.deactivate', { body: certificateIds }),
+  step('certificates.activate', { body: certificateIds }),
+  step('certificates.deactivate', { body: certificateIds }),
+  step('rateLimits.update', { body: { max_requests_per_1_minute: 7, max_requests_per_1_day: 100 } }),
+  step('modelPermissions.update', { body: { mode: 'allow_list', model_ids: ['keyhouse-test-chat'] } }),
+  step('hostedToolPermissions.update', { body: { mcp: { enabled: false } } }),
+  step('organizationDataRetention.update', { body: { retention_type: 'modified_abuse_monitoring' } }),
+  step('projectDataRetention.update', { body: { retention_type: 'none' } }),
+  step('organizationSpendAlerts.update', { body: { ...alert, threshold_amount: 6_000 } }),
+  step('projectSpendAlerts.update', { at: projectAlert, body: { ...alert, threshold_amount: 6_000 } }),
+  step('keyPolicies.update', { body: { service_accounts_only: false } }),
+  step('keyPolicies.updateForProject', { body: { key_lifetime_seconds_max: null } }),
+]
+
+const readAll: readonly Step[] = [
+  ...['adminApiKeys', 'projects', 'projectApiKeys', 'rateLimits', 'certificates', 'serviceAccounts'],
+  ...['users', 'projectUsers', 'invites', 'groups', 'groupUsers', 'projectGroups', 'roles', 'projectRoles'],
+  ...['userRoles', 'groupRoles', 'projectUserRoles', 'projectGroupRoles'],
+  ...['organizationSpendAlerts', 'projectSpendAlerts'],
+]
+  .map(noun => step(`${noun}.list`))
+  .concat([
+    step('adminApiKeys.retrieve', { at: adminKey }),
+    step('projects.retrieve'),
+    step('projectApiKeys.retrieve'),
+    step('modelPermissions.retrieve'),
+    step('hostedToolPermissions.retrieve'),
+    step('organizationDataRetention.retrieve'),
+    step('projectDataRetention.retrieve'),
+    step('organizationSpendLimit.retrieve'),
+    step('projectSpendLimit.retrieve'),
+    step('organizationSpendAlerts.retrieve'),
+    step('projectSpendAlerts.retrieve', { at: projectAlert }),
+    step('certificates.retrieve', { query: '?include[]=content' }),
+    step('auditLogs.verify'),
+    step('serviceAccounts.retrieve'),
+    step('keyPolicies.retrieve'),
+    step('keyPolicies.retrieveForProject'),
+    step('users.retrieve'),
+    step('projectUsers.retrieve'),
+    step('invites.retrieve'),
+    step('groups.retrieve'),
+    step('groupUsers.retrieve'),
+    step('projectGroups.retrieve'),
+    step('roles.retrieve'),
+    step('projectRoles.retrieve', { at: projectRole }),
+    step('userRoles.retrieve'),
+    step('groupRoles.retrieve'),
+    step('projectUserRoles.retrieve', { at: projectRole }),
+    step('projectGroupRoles.retrieve', { at: projectRole }),
+    step('credits.balance'),
+    step('usage.completions', { query: '?start_time=0' }),
+    step('usage.embeddings', { query: '?start_time=0' }),
+    step('usage.costs', { query: '?start_time=0' }),
+  ])
+
+const removeAll: readonly Step[] = [
+  step('projectUserRoles.delete', { at: projectRole }),
+  step('projectGroupRoles.delete', { at: projectRole }),
+  step('userRoles.delete'),
+  step('groupRoles.delete'),
+  step('projectUsers.delete'),
+  step('projectGroups.delete'),
+  step('groupUsers.delete'),
+  step('projectRoles.delete', { at: projectRole }),
+  step('roles.delete'),
+  step('groups.delete'),
+  step('invites.delete'),
+  step('compromisedKeys.report', { at: spareKey, body: { replacement: {} } }),
+  step('projectApiKeys.delete'),
+  step('serviceAccounts.delete'),
+  step('certificates.delete'),
+  step('modelPermissions.delete'),
+  step('organizationSpendLimit.delete'),
+  step('projectSpendLimit.delete'),
+  step('organizationSpendAlerts.delete'),
+  step('projectSpendAlerts.delete', { at: projectAlert }),
+  step('adminApiKeys.delete', { at: adminKey }),
+  step('users.delete'),
+  step('projects.archive', { body: {} }),
+  // Last, when there is an entry of every kind
+  step('auditLogs.list', { query: '?limit=100' }),
+]
+
+export const steps = { makeAll, changeAll, readAll, removeAll } as const
+export const allSteps: readonly Step[] = Object.values(steps).flat()
+
+export function endpointOf(name: string): NamedEndpoint {
+  const found = allEndpoints.find(({ noun, verb }) => `${noun}.${verb}` === name)
+  if (!found) throw new Error(`the contract has no row ${name}`)
+  return found
+}
+
+/** A row's path, each parameter filled in; what has no id is left for the caller to see. */
+export const fillPath = (path: string, ids: Ids, at: Ids = {}): string =>
+  path.replaceAll(/\{(\w+)\}/g, (whole, name: string) => {
+    const value = ids[at[name] ?? name]
+    return value === undefined ? whole : encodeURIComponent(value)
+  })
+
+/** Takes the steps one after the other, each of which must work. @returns what `ids` has become */
+export async function takeSteps(
+  platform: TestPlatform,
+  list: readonly Step[],
+  ids: Ids,
+  see: (step: Step, answer: Answer) => void = () => undefined,
+): Promise<Ids> {
+  let known: Ids = { rate_limit_id: 'rl-*', ...ids }
+  for (const one of list) {
+    const { row } = endpointOf(one.row)
+    const key = { nobody: null, project: known.key_value ?? '', admin: platform.first.adminKey }[one.as ?? 'admin']
+    const path = fillPath(row.path, known, one.at) + (one.query ?? '')
+    const body = typeof one.body === 'function' ? one.body(known) : one.body
+    const answer = await platform.send(key, row.method, path, body)
+    expect(answer.status, `${one.row}: ${answer.text}`).toBe(200)
+    see(one, answer)
+    const kept = Object.entries(one.keep ?? {}).map(([name, member]) => [name, String(answer.json[member])])
+    known = { ...known, ...Object.fromEntries(kept) }
+  }
+  return known
+}
