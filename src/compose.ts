@@ -25,6 +25,7 @@ import type { Log } from '#observe/log.ts'
 import { createMetrics, type Metrics } from '#observe/metrics.ts'
 import { ensureBuiltins } from '#platform/builtins.ts'
 import { type FirstStart, firstStart } from '#platform/first-start.ts'
+import { fetchKeys, type LeakKeys, leakKeys, readKeysFile } from '#platform/leak-keys.ts'
 import { mintLocalAccess } from '#platform/local-access.ts'
 import { createPlatform, type Platform } from '#platform/server.ts'
 import type { Provider } from '#providers/contract.ts'
@@ -32,6 +33,7 @@ import { fakeModels } from '#providers/fake/models.ts'
 import { startFakeUpstream } from '#providers/fake/upstream.ts'
 import { onSocket } from '#providers/on-socket.ts'
 import { openAiCompatible } from '#providers/openai-compatible.ts'
+import { certificateReader, readTlsFiles } from '#src/client-certificates.ts'
 import { type Closers, closers } from '#src/closers.ts'
 import { type Config, describeConfig, splitList } from '#src/config.ts'
 import { keepDatabase } from '#src/keep-database.ts'
@@ -114,7 +116,8 @@ async function build(base: Base): Promise<Keyhouse> {
   const localAccess = keepLocalAccess(storage)
   const platform = await openPlatform(base, storage, { gateway, inference, metrics, startedAtMs, localAccess })
   const server = await openServer(base, storage, { gateway, platform, metrics })
-  const url = `http://${urlHost(server.host)}:${server.port}`
+  const scheme = config.values['tls-cert'] === '' ? 'http' : 'https'
+  const url = `${scheme}://${urlHost(server.host)}:${server.port}`
   await localAccess.begin(url)
   closing.add('local access', () => localAccess.end())
   if (isOn(config, 'local-model')) await inference.start()
@@ -145,13 +148,25 @@ async function openStorage(base: Base): Promise<Storage> {
     error => onError('a database connection failed', error),
   )
   closing.add('database', () => database.close())
-  const { from, to } = await migrate(database)
+  const { from, to } = await migrate(database).catch(error => explainDatabase(values['database-url'], error))
   if (from !== to) log.info({ from, to }, 'database migrated')
   await keepPartitions(database, closing, onError)
   const node = await nodeId(directory.path)
   const journal = await openJournal(base, directory, database)
   await reconcile(database, journal, node, log)
   return { directory, secrets, database, journal, node }
+}
+
+/** Node's and PostgreSQL's words for a server that cannot be reached, or does not let us in. */
+const unusable = /^(E[A-Z]+|08...|28...|3D000|57P03)$/
+
+function explainDatabase(databaseUrl: string, error: Error & { code?: string }): never {
+  if (databaseUrl === '' || !unusable.test(error.code ?? '')) throw error
+  throw new Error(
+    `The PostgreSQL that DATABASE_URL (database-url) names cannot be used: ${error.message}. Start it, mend the setting, ` +
+      'or leave it out to use the embedded one.',
+    { cause: error },
+  )
 }
 
 /** Made at the start and every hour for the days ahead, so that no call ever waits for it. */
@@ -342,6 +357,12 @@ function keepLocalAccess({ database, secrets, directory }: Storage): LocalAccess
   }
 }
 
+function openLeakKeys({ values }: Config): LeakKeys | undefined {
+  const { 'leak-keys-url': url, 'leak-keys-file': file } = values
+  if (url === '' && file === '') return undefined
+  return leakKeys(url === '' ? readKeysFile(file) : fetchKeys(url), now)
+}
+
 async function openPlatform(
   { config, log, closing }: Base,
   { database, secrets, directory }: Storage,
@@ -363,7 +384,11 @@ async function openPlatform(
     log,
     version,
     clientAddress: addressReader(config),
+    clientCertificates: certificateReader(config),
     limitsDefault: gateway.settings.limitsDefault,
+    counters: gateway.counters,
+    unknownKeysPerMinuteMax: gateway.settings.unknownKeysPerMinuteMax,
+    leakKeys: openLeakKeys(config),
     wallClock,
     refused: metrics.refused,
     shownConfig: () => describeConfig(config),
@@ -373,7 +398,7 @@ async function openPlatform(
       async write(sink) {
         await writeBackup({ database, secrets, version, now: new Date(wallClock()) }, sink)
       },
-      restore: source => restoreRunning(restoring, source),
+      restore: (source, record) => restoreRunning(restoring, source, record),
     },
   })
   closing.add('platform', () => platform.close())
@@ -413,6 +438,8 @@ async function openServer(
       bodyBytesMax: values['body-bytes-max'],
       bodyTimeoutMs: values['body-timeout-ms'],
       clientAddress: addressReader(config),
+      clientCertificates: certificateReader(config),
+      tls: readTlsFiles(config),
       headerBytesMax: values['header-bytes-max'],
       headersTimeoutMs: values['headers-timeout-ms'],
       keepAliveTimeoutMs: values['keep-alive-timeout-ms'],

@@ -79,6 +79,17 @@ export const settings = {
     default: '',
     about: 'Addresses or CIDR blocks, separated by commas, of the proxies whose X-Forwarded-For is believed.',
   }),
+  'tls-cert': text({
+    default: '',
+    about:
+      'PEM file of the certificate and its chain. With tls-key: the server speaks HTTPS, and asks for client certificates.',
+  }),
+  'tls-key': text({ default: '', about: 'PEM file of the private key of tls-cert.' }),
+  'client-cert-header': text({
+    default: '',
+    about:
+      'Header in which a trusted proxy passes the client certificate on that it has asked for, as ssl-client-cert or x-forwarded-client-cert. The proxy must replace what clients send in it.',
+  }),
   'data-dir': text({ default: '', about: "Where everything is kept. Empty: the platform's usual place for the user." }),
   'database-url': text({
     default: '',
@@ -200,6 +211,15 @@ export const settings = {
     { min: 1, max: 1_000_000 },
     { default: 120, about: 'Requests with unknown keys that one address may send a minute.' },
   ),
+  'leak-keys-url': text({
+    default: '',
+    about:
+      "Where GitHub's public keys for leak reports are: https://api.github.com/meta/public_keys/secret_scanning. Empty: POST /v1/leaks/github is off.",
+  }),
+  'leak-keys-file': text({
+    default: '',
+    about: 'The same keys in a file, for machines that reach no network. At most one of the two.',
+  }),
   'output-tokens-default': count(
     { min: 1, max: 10_000_000 },
     { default: 4_096, about: 'Output bound that is sent along where neither the request nor the model has one.' },
@@ -332,6 +352,22 @@ function readConfigFile(file: string): Record<string, string> {
 function checkTogether({ values }: Config): void {
   if (values['auth-poll-ms'] * 3 > values['auth-fresh-ms']) {
     throw new BadSetting('auth-poll-ms', 'with auth-fresh-ms', 'must be at most a third of auth-fresh-ms')
+  }
+  if ((values['tls-cert'] === '') !== (values['tls-key'] === '')) {
+    throw new BadSetting('tls-cert', 'with tls-key', 'must be set together with tls-key')
+  }
+  if (values['client-cert-header'] !== '' && values['trusted-proxies'] === '') {
+    throw new BadSetting(
+      'client-cert-header',
+      'with trusted-proxies',
+      'needs trusted-proxies: it is believed from nobody else',
+    )
+  }
+  if (values['leak-keys-url'] !== '' && values['leak-keys-file'] !== '') {
+    throw new BadSetting('leak-keys-file', 'with leak-keys-url', 'is another source of the same: set one of the two')
+  }
+  if (values['leak-keys-url'] !== '' && !/^https?:\/\//.test(values['leak-keys-url'])) {
+    throw new BadSetting('leak-keys-url', 'KEYHOUSE_LEAK_KEYS_URL', 'must begin with https://')
   }
   if (values['database-url'] !== '' && !/^postgres(ql)?:\/\//.test(values['database-url'])) {
     throw new BadSetting('database-url', 'DATABASE_URL', 'must begin with postgres://')

@@ -104,8 +104,8 @@ async function allPages<Item>(client: Client, path: string, query: Query): Promi
   for (let pages = 0; pages < pagesMax; pages++) {
     const page: Page<Item> = await client.get(path, { limit: pageSize, ...query, after })
     items.push(...page.data)
-    if (!page.has_more || !page.last_id) return items
-    after = page.last_id
+    after = page.next ?? page.last_id ?? undefined
+    if (!page.has_more || after === undefined) return items
   }
   throw new CliError('failed', `${path} has more than ${pagesMax * pageSize} entries; narrow the question.`)
 }

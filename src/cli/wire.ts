@@ -4,17 +4,45 @@
  */
 import type { z } from 'zod'
 import type { adminApiKey } from '#contract/admin-api-keys.ts'
+import type { certificate, organizationCertificate } from '#contract/certificates.ts'
 import type { creditBalance, creditGrant } from '#contract/credits.ts'
+import type { group, groupUser } from '#contract/groups.ts'
+import type { hostedToolPermission } from '#contract/hosted-tool-permissions.ts'
+import type { invite } from '#contract/invites.ts'
+import type { keyPolicies } from '#contract/key-policies.ts'
+import type { modelPermission } from '#contract/model-permissions.ts'
 import type { model } from '#contract/models.ts'
 import type { ServerStatus } from '#contract/operations.ts'
-import type { projectApiKey } from '#contract/project-api-keys.ts'
+import type { projectApiKey, projectApiKeys } from '#contract/project-api-keys.ts'
+import type { projectUser } from '#contract/project-users.ts'
 import type { project } from '#contract/projects.ts'
 import type { provider } from '#contract/providers.ts'
+import type { rateLimit } from '#contract/rate-limits.ts'
+import type { assignedRole } from '#contract/role-assignments.ts'
+import type { role } from '#contract/roles.ts'
+import type { serviceAccount, serviceAccounts } from '#contract/service-accounts.ts'
+import type { organizationSpendAlerts } from '#contract/spend-alerts.ts'
+import type { organizationSpendLimit } from '#contract/spend-limits.ts'
 import type { completionsUsage, costs, embeddingsUsage } from '#contract/usage.ts'
+import type { organizationUser } from '#contract/users.ts'
 
+type ScopeCertificate = z.output<typeof organizationCertificate>
+export type CertificateInScope = Omit<ScopeCertificate, 'object'> & { object: string }
+export type Certificate = z.output<typeof certificate>
+export type RateLimit = z.output<typeof rateLimit>
+export type ModelPermissions = z.output<typeof modelPermission>
+export type HostedToolPermissions = z.output<typeof hostedToolPermission>
+export type DataRetention = { object: string; type: string }
+export type SpendLimit = z.output<(typeof organizationSpendLimit)['retrieve']['answer']>
+export type SpendAlert = z.output<(typeof organizationSpendAlerts)['retrieve']['answer']>
 export type Project = z.output<typeof project>
 export type AdminKey = z.output<typeof adminApiKey>
 export type ProjectKey = z.output<typeof projectApiKey>
+export type RotatedKey = z.output<typeof projectApiKeys.rotate.answer>
+export type ServiceAccount = z.output<typeof serviceAccount>
+export type NewServiceAccount = z.output<typeof serviceAccounts.create.answer>
+export type ServiceAccountKey = z.output<typeof serviceAccounts.createApiKey.answer>
+export type KeyPolicy = z.output<typeof keyPolicies.retrieve.answer>
 export type NewKey<Key> = Key & { value: string }
 export type PlatformModel = z.output<typeof model>
 export type Price = NonNullable<PlatformModel['price']>
@@ -24,9 +52,17 @@ export type EmbeddingsUsage = z.output<typeof embeddingsUsage>
 export type Costs = z.output<typeof costs>
 export type CreditBalance = z.output<typeof creditBalance>
 export type CreditGrant = z.output<typeof creditGrant>
+export type User = z.output<typeof organizationUser>
+export type ProjectUser = z.output<typeof projectUser>
+export type Invite = z.output<typeof invite>
+export type Group = z.output<typeof group>
+export type GroupUser = z.output<typeof groupUser>
+export type Role = z.output<typeof role>
+export type AssignedRole = z.output<typeof assignedRole>
 export type Status = ServerStatus
 
-export type Page<Item> = { data: Item[]; has_more: boolean; last_id: string | null }
+/** `next` where the API pages by it: groups, roles and who has them. */
+export type Page<Item> = { data: Item[]; has_more: boolean; last_id?: string | null; next?: string | null }
 
 export type UsagePage<Result> = {
   data: { start_time: number; end_time: number; results: Result[] }[]

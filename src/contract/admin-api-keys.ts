@@ -1,6 +1,7 @@
 /** Admin API keys: they manage the organization and cannot call models. */
 import { z } from 'zod'
 import { type Endpoints, expiresInSeconds, givenName, unixTime } from './endpoint.ts'
+import { keyScopes } from './key-settings.ts'
 import { deleted, listOf, listQuery } from './lists.ts'
 
 export const adminApiKey = z
@@ -12,6 +13,7 @@ export const adminApiKey = z
     created_at: unixTime,
     expires_at: unixTime.nullable(),
     last_used_at: unixTime.nullable(),
+    scopes: z.array(z.string()).describe('What the key may do. Empty: everything that its owner may.'),
     owner: z.object({
       type: z.enum(['user', 'service_account']),
       object: z.enum(['organization.user', 'organization.service_account']),
@@ -37,7 +39,11 @@ export const adminApiKeys = {
     path: '/v1/organization/admin_api_keys',
     summary: 'Create an admin API key and reveal its secret, once.',
     scope: 'api.organization.admin_api_keys.write',
-    body: z.strictObject({ name: givenName, expires_in_seconds: expiresInSeconds.optional() }),
+    body: z.strictObject({
+      name: givenName,
+      expires_in_seconds: expiresInSeconds.optional(),
+      scopes: keyScopes.optional().describe('Left out: those of the key that asks. No key makes one that may do more.'),
+    }),
     answer: adminApiKey.extend({ value: z.string() }).meta({ id: 'AdminApiKeyCreated' }),
   },
   retrieve: {

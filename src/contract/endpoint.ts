@@ -13,12 +13,16 @@ export type Endpoint = {
   /** `{name}` is one segment, percent-encoded on the wire. */
   readonly path: `/v1/${string}`
   readonly summary: string
-  /** What an admin key must be allowed to; null is public. */
+  /** What the key must be allowed to; null is nothing in particular: public, unless a caller is named. */
   readonly scope: Scope | null
+  /** Whose key is asked for: `project` of whoever calls models, `any` that lives; left out: an admin key. */
+  readonly caller?: 'project' | 'any'
   /** Only the organization that operates this installation. */
   readonly operatorOnly?: true
   readonly query?: z.ZodObject
   readonly body?: z.ZodType | ByteStream
+  /** The handler gets the body's bytes as they came, with the headers, and reads `body` itself: they may be signed. */
+  readonly rawBody?: true
   readonly answer: z.ZodType | ByteStream
 }
 
@@ -28,6 +32,9 @@ export type Endpoints = Readonly<Record<string, Endpoint>>
 export type PathParams<Path extends string> = Path extends `${string}{${infer Name}}${infer Rest}`
   ? { readonly [Key in Name | keyof PathParams<Rest>]: string }
   : Record<never, string>
+
+export const isPublic = ({ scope, caller }: Pick<Endpoint, 'scope' | 'caller'>): boolean =>
+  scope === null && caller === undefined
 
 export const isByteStream = (shape: z.ZodType | ByteStream | undefined): shape is ByteStream =>
   shape !== undefined && 'contentType' in shape

@@ -1,14 +1,34 @@
 /** Every row of the Administration API, by noun. */
 import { adminApiKeys } from './admin-api-keys.ts'
+import { auditLogs } from './audit-logs.ts'
+import { certificates, projectCertificates } from './certificates.ts'
+import { clientSecrets } from './client-secrets.ts'
+import { compromisedKeys } from './compromised-keys.ts'
 import { credits } from './credits.ts'
+import { organizationDataRetention, projectDataRetention } from './data-retention.ts'
 import type { Endpoint, Endpoints } from './endpoint.ts'
+import { groups, groupUsers } from './groups.ts'
+import { hostedToolPermissions } from './hosted-tool-permissions.ts'
+import { invites } from './invites.ts'
+import { keyPolicies } from './key-policies.ts'
+import { leaks } from './leaks.ts'
+import { me } from './me.ts'
+import { modelPermissions } from './model-permissions.ts'
 import { modelAliases, models } from './models.ts'
 import { operations } from './operations.ts'
 import { projectApiKeys } from './project-api-keys.ts'
+import { projectGroups } from './project-groups.ts'
+import { projectUsers } from './project-users.ts'
 import { projects } from './projects.ts'
 import { providers } from './providers.ts'
 import { rateLimits } from './rate-limits.ts'
+import { groupRoles, projectGroupRoles, projectUserRoles, userRoles } from './role-assignments.ts'
+import { projectRoles, roles } from './roles.ts'
+import { serviceAccounts } from './service-accounts.ts'
+import { organizationSpendAlerts, projectSpendAlerts } from './spend-alerts.ts'
+import { organizationSpendLimit, projectSpendLimit } from './spend-limits.ts'
 import { usage } from './usage.ts'
+import { users } from './users.ts'
 
 export const endpoints = {
   adminApiKeys,
@@ -21,6 +41,35 @@ export const endpoints = {
   models,
   modelAliases,
   operations,
+  modelPermissions,
+  hostedToolPermissions,
+  organizationDataRetention,
+  projectDataRetention,
+  organizationSpendLimit,
+  projectSpendLimit,
+  organizationSpendAlerts,
+  projectSpendAlerts,
+  certificates,
+  projectCertificates,
+  auditLogs,
+  serviceAccounts,
+  keyPolicies,
+  clientSecrets,
+  users,
+  projectUsers,
+  invites,
+  groups,
+  groupUsers,
+  projectGroups,
+  roles,
+  projectRoles,
+  userRoles,
+  groupRoles,
+  projectUserRoles,
+  projectGroupRoles,
+  compromisedKeys,
+  leaks,
+  me,
 } as const satisfies Readonly<Record<string, Endpoints>>
 
 export type Noun = keyof typeof endpoints

@@ -88,6 +88,21 @@ export const errors = {
     message: ({ origin, where }) =>
       `The origin ${origin} is not on the origin list of the ${where}. Ask an owner to add it.`,
   }),
+  client_certificate_required: row({
+    ...request,
+    status: 401,
+    code: 'client_certificate_required',
+    message: () =>
+      'Calls of this organization or project need a client certificate (mutual TLS), and none came along. Configure the ' +
+      'client with one that its owner has issued, and with the address of the server that asks for it.',
+  }),
+  client_certificate_invalid: row<{ reason: string }>({
+    ...request,
+    status: 401,
+    code: 'client_certificate_invalid',
+    message: ({ reason }) =>
+      `The client certificate is not accepted: ${reason}. Use one that an owner's active certificates have issued.`,
+  }),
   model_not_permitted: row<{ project: string; model: string }>({
     ...request,
     status: 403,
@@ -163,12 +178,37 @@ export const errors = {
     code: 'project_archived',
     message: ({ project }) => `Project \`${project}\` is archived and refuses calls. Use a key of an active project.`,
   }),
+  beyond_own_permissions: row<{ permissions: readonly string[] }>({
+    ...request,
+    status: 403,
+    code: 'beyond_own_permissions',
+    message: ({ permissions }) =>
+      `Nobody can give what their own key may not do, and this key may not do: ${permissions.join(', ')}. Ask an ` +
+      'owner, or use a key that holds them.',
+  }),
+  service_accounts_only: row({
+    ...request,
+    status: 403,
+    code: 'service_accounts_only',
+    message: () =>
+      'The key policy gives new keys to service accounts only. Create one with `keyhouse service-accounts create`, or ' +
+      'ask an owner to change the policy.',
+  }),
   operator_only: row({
     ...request,
     status: 403,
     code: null,
     message: () =>
       'Only the organization that operates this Keyhouse may do this. Use an admin key of that organization.',
+  }),
+  hosted_tool_disabled: row<{ project: string; tool: string }>({
+    ...request,
+    status: 403,
+    code: 'tool_not_permitted',
+    param: () => 'tools',
+    message: ({ project, tool }) =>
+      `Project \`${project}\` may not use the hosted tool \`${tool}\`. Leave it out, or ask an owner to enable it in the ` +
+      "project's hosted tool permissions.",
   }),
   test_key_live_model: row<{ model: string }>({
     ...request,
@@ -298,6 +338,14 @@ export const errors = {
     param: ({ param }) => param,
     message: ({ param }) => `Missing required parameter: '${param}'.`,
   }),
+  invite_invalid: row({
+    ...request,
+    status: 404,
+    code: 'invite_invalid',
+    message: () =>
+      'This invitation cannot be accepted: its token is wrong, was used already, has expired or was withdrawn. Ask an ' +
+      'owner of the organization for a new one: `keyhouse invites create`.',
+  }),
   conflict: row<{ message: string }>({
     ...request,
     status: 409,
@@ -305,7 +353,40 @@ export const errors = {
     message: ({ message }) => message,
   }),
 
+  // Leak reports
+  leak_reports_off: row({
+    ...request,
+    status: 404,
+    code: 'leak_reports_off',
+    message: () =>
+      "This Keyhouse takes no reports from GitHub: the operator turns them on with leak-keys-url (GitHub's public keys). " +
+      'Anyone can hand in a key at POST /v1/leaks.',
+  }),
+  leak_signature_invalid: row({
+    ...request,
+    status: 401,
+    code: 'leak_signature_invalid',
+    message: () =>
+      'The report is not signed by a key that leak-keys-url or leak-keys-file names: GITHUB-PUBLIC-KEY-IDENTIFIER says ' +
+      'which, GITHUB-PUBLIC-KEY-SIGNATURE is ECDSA P-256 with SHA-256 over the body as it was sent.',
+  }),
+  leak_keys_unavailable: row({
+    ...unavailable,
+    status: 503,
+    code: 'leak_keys_unavailable',
+    message: () =>
+      'The public keys that this report would be checked with cannot be read now. Send it again in a minute; the ' +
+      "operator looks at leak-keys-url, and at the server's log.",
+  }),
+
   // 429: how much
+  too_many_leak_reports: row({
+    status: 429,
+    type: 'requests',
+    code: 'rate_limit_exceeded',
+    retryable: true,
+    message: () => 'Too many leak reports came from this address. Send the rest a little later.',
+  }),
   rate_limit_exceeded: row<{ message: string; dimension: 'requests' | 'tokens' }>({
     status: 429,
     type: 'requests',

@@ -22,7 +22,7 @@ export const listQuery = z.strictObject({
   limit: queryInteger(1, listLimitMax).default(listLimitDefault),
   order: z.enum(['asc', 'desc']).default('asc').describe('By time of creation.'),
 })
-export type ListQuery = z.output<typeof listQuery>
+type ListQuery = z.output<typeof listQuery>
 
 export const listOf = <Item extends z.ZodType>(item: Item) =>
   z.object({
@@ -35,3 +35,16 @@ export const listOf = <Item extends z.ZodType>(item: Item) =>
 
 export const deleted = <const Kind extends string>(object: Kind) =>
   z.object({ id: z.string(), object: z.literal(object), deleted: z.literal(true) })
+
+/** The other style: `next` is what `after` takes. Groups, roles and whoever has them. */
+export const nextListLimitMax = 1_000
+
+export const nextListQuery = (limitDefault: number) =>
+  z.strictObject({
+    after: z.string().max(256).optional().describe('The `next` of the page before.'),
+    limit: queryInteger(1, nextListLimitMax).default(limitDefault),
+    order: z.enum(['asc', 'desc']).default('asc').describe('By time of creation.'),
+  })
+
+export const nextListOf = <Item extends z.ZodType>(item: Item) =>
+  z.object({ object: z.literal('list'), data: z.array(item), has_more: z.boolean(), next: z.string().nullable() })

@@ -91,6 +91,12 @@ function implies(held: string, needed: Scope): boolean {
   return needed.startsWith(`${held}.`)
 }
 
+// keys() forgets that these are the keys of the table above
+export const allScopes = Object.keys(scopes) as readonly Scope[]
+
+/** Every scope that comes with these. */
+export const impliedScopes = (held: readonly string[]): Scope[] => allScopes.filter(scope => holdsScope(held, scope))
+
 /** A key's own scopes: an empty list is All. */
 export const keyAllows = (keyScopes: readonly string[], needed: Scope): boolean =>
   keyScopes.length === 0 || holdsScope(keyScopes, needed)

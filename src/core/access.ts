@@ -1,7 +1,8 @@
 /** May this key be used: alive, from here, for that. The same for both planes, so that no door is left without a lock. */
 import { type ApiError, apiError } from '#contract/errors.ts'
-import { keyAllows, type Scope } from '#contract/scopes.ts'
+import { allScopes, impliedScopes, keyAllows, type Scope } from '#contract/scopes.ts'
 import { type AddressList, addressList, plainAddress } from './address.ts'
+import { checkClientCertificate, type PresentedChain } from './certificate.ts'
 import type { Grant, KeyState, Restriction } from './grant.ts'
 import { rolesAllow } from './roles.ts'
 
@@ -10,6 +11,8 @@ export type Asker = {
   readonly address: string
   /** The Origin header, where a browser sent one. */
   readonly origin: string | undefined
+  /** What the client proved to be; asked only where a certificate is needed. Left out: nothing. */
+  readonly clientCertificates?: () => PresentedChain
 }
 
 const refusals = {
@@ -19,15 +22,18 @@ const refusals = {
   owner_inactive: 'owner_inactive',
 } as const satisfies Record<Exclude<KeyState, 'active'>, string>
 
-/** @throws ApiError when the key is revoked, disabled, asleep, expired, or not to be used from there */
+/** @throws ApiError when the key is revoked, disabled, asleep, expired, or not to be used from there or without a certificate */
 export function checkKey(grant: Grant, asker: Asker): void {
   const { state, redacted, expiresAtMs } = grant
   if (state !== 'active') throw apiError(refusals[state], { redacted })
   if (expiresAtMs !== null && expiresAtMs <= asker.nowMs) {
     throw apiError('key_expired', { redacted, expiredAt: new Date(expiresAtMs).toISOString() })
   }
-  for (const restriction of grant.restrictions) checkRestriction(restriction, asker)
+  for (const restriction of grant.restrictions) checkRestriction(grant, restriction, asker)
+  checkClientCertificate(grant.certificates, asker.clientCertificates ?? noCertificates, asker.nowMs)
 }
+
+const noCertificates = (): PresentedChain => []
 
 const lists = new WeakMap<Restriction, AddressList>()
 
@@ -39,12 +45,13 @@ function listOf(restriction: Restriction): AddressList {
   return made
 }
 
-function checkRestriction(restriction: Restriction, { address, origin }: Asker): void {
+/** Origins are about keys in web pages: an admin key is in none, and must be able to take a wrong list back. */
+function checkRestriction({ kind }: Grant, restriction: Restriction, { address, origin }: Asker): void {
   const { where, cidrs, origins } = restriction
   if (cidrs.length > 0 && !listOf(restriction).has(address)) {
     throw apiError('ip_not_authorized', { address: plainAddress(address), where })
   }
-  if (origins.length > 0 && !origins.some(pattern => matchesOrigin(pattern, origin))) {
+  if (kind !== 'admin' && origins.length > 0 && !origins.some(pattern => matchesOrigin(pattern, origin))) {
     throw apiError('origin_not_authorized', { origin: (origin ?? 'of no browser').slice(0, 200), where })
   }
 }
@@ -66,10 +73,16 @@ export const mayDo = (grant: Grant, needed: Scope): boolean =>
 
 /** @throws ApiError missing_scopes, which names what to add */
 export function requireScope(grant: Grant, needed: Scope): void {
-  if (!mayDo(grant, needed)) throw missingScope(needed)
+  if (!mayDo(grant, needed)) throw missingScopes([needed])
 }
 
-const missingScope = (needed: Scope): ApiError => apiError('missing_scopes', { scopes: [needed] })
+/** No key makes one that may do more than itself. @param wanted a new key's scopes; empty: All */
+export function requireScopes(grant: Grant, wanted: readonly string[]): void {
+  const missing = (wanted.length === 0 ? allScopes : impliedScopes(wanted)).filter(scope => !mayDo(grant, scope))
+  if (missing.length > 0) throw missingScopes(missing)
+}
+
+const missingScopes = (missing: readonly Scope[]): ApiError => apiError('missing_scopes', { scopes: missing })
 
 export const permitsModel = ({ modelPermissions }: Grant, model: string): boolean =>
   modelPermissions === null || modelPermissions.models.has(model) === (modelPermissions.mode === 'allow_list')

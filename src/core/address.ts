@@ -1,11 +1,18 @@
 /** Client addresses, in the form in which limits and lists compare them. */
-import { BlockList, isIP, isIPv6 } from 'node:net'
+import { BlockList, isIP, isIPv6, SocketAddress } from 'node:net'
+
+const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 
 /** The plain IPv4 form of an IPv4-mapped IPv6 address, without a zone; any other address unchanged. */
 export function plainAddress(address: string): string {
   const bare = address.split('%', 1)[0] ?? ''
-  return /^::ffff:\d+\.\d+\.\d+\.\d+$/i.test(bare) ? bare.slice('::ffff:'.length) : bare
+  // Only with this group can an address be a mapped one, which has many spellings: `::ffff:a00:1` is 10.0.0.1 as well
+  if (!/(?:^|:)ffff:/i.test(bare)) return bare
+  return mapped.exec(bare)?.[1] ?? mapped.exec(canonical(bare))?.[1] ?? bare
 }
+
+const canonical = (address: string): string =>
+  isIPv6(address) ? new SocketAddress({ address, family: 'ipv6' }).address : ''
 
 /** What a limit by address counts: an IPv4 address, or an IPv6 /64, since whoever has one has all of its addresses. */
 export function addressBucket(address: string): string {
@@ -24,34 +31,53 @@ export function addressBucket(address: string): string {
 
 export type AddressList = { has(address: string): boolean }
 
+type Block = { readonly address: string; readonly bits: number; readonly family: 'ipv4' | 'ipv6' }
+
 /**
- * A list of CIDR blocks, v4 and v6. An IPv4-mapped address is the IPv4 address, on both sides.
+ * A list of CIDR blocks, v4 and v6. An IPv4-mapped address is the IPv4 address, on both sides, and no IPv6 block holds
+ * one: `::/0` is every IPv6 address and nothing else.
  * @throws RangeError that names the entry which is no block
  */
 export function addressList(blocks: readonly string[]): AddressList {
-  const list = new BlockList()
-  for (const block of blocks) addBlock(list, block)
+  // One for each family, because a BlockList compares IPv4 with IPv6 blocks as if it were mapped
+  const lists = { ipv4: new BlockList(), ipv6: new BlockList() }
+  for (const block of blocks) {
+    const { address, bits, family } = readBlock(block)
+    lists[family].addSubnet(address, bits, family)
+  }
   return {
     has(address) {
       const plain = plainAddress(address)
-      const family = isIP(plain)
-      return family !== 0 && list.check(plain, family === 4 ? 'ipv4' : 'ipv6')
+      const family = familyOf(plain)
+      return family !== undefined && lists[family].check(plain, family)
     },
   }
 }
 
-function addBlock(list: BlockList, block: string): void {
+/** The block as it is stored: with its length, and an IPv4-mapped one as IPv4. @throws RangeError as `addressList` */
+export function plainBlock(block: string): string {
+  const { address, bits } = readBlock(block)
+  return `${address}/${bits}`
+}
+
+function readBlock(block: string): Block {
   const [text = '', length, ...more] = block.split('/')
   const address = plainAddress(text)
-  const family = isIP(address)
-  const mapped = address !== text
-  const bitsMax = family === 4 ? 32 : 128
-  const bits =
-    length === undefined ? bitsMax : /^\d{1,3}$/.test(length) ? Number(length) - (mapped ? 96 : 0) : Number.NaN
-  if (family === 0 || more.length > 0 || !(bits >= 0 && bits <= bitsMax) || text.includes('%')) {
+  const family = familyOf(address)
+  const bitsMax = family === 'ipv4' ? 32 : 128
+  const bits = length === undefined ? bitsMax : lengthOf(length) - (address === text ? 0 : 96)
+  if (family === undefined || more.length > 0 || !(bits >= 0 && bits <= bitsMax) || text.includes('%')) {
     throw new RangeError(`'${block}' is no address or CIDR block, such as 203.0.113.0/24 or 2001:db8::/32`)
   }
-  list.addSubnet(address, bits, family === 4 ? 'ipv4' : 'ipv6')
+  return { address, bits, family }
+}
+
+const lengthOf = (text: string): number => (/^(?:0|[1-9]\d{0,2})$/.test(text) ? Number(text) : Number.NaN)
+
+function familyOf(address: string): Block['family'] | undefined {
+  const version = isIP(address)
+  if (version === 0) return undefined
+  return version === 4 ? 'ipv4' : 'ipv6'
 }
 
 /**

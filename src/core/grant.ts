@@ -1,4 +1,6 @@
 /** The immutable answer to "what may this key do". The gateway keeps grants in memory; only storage makes them. */
+import type { X509Certificate } from 'node:crypto'
+import type { HostedTool } from '#contract/hosted-tool-permissions.ts'
 import type { ApiKeyId, OrganizationId, ProjectId, UserId } from '#contract/ids.ts'
 import type { KeyKind } from './key-format.ts'
 
@@ -37,6 +39,9 @@ export type Grant = {
   readonly expiresAtMs: number | null
   readonly restrictions: readonly Restriction[]
   readonly modelPermissions: ModelPermissions | null
+  readonly disabledTools: readonly HostedTool[]
+  /** Active for the key's organization or project: a call must come with one that verifies. None: it need not. */
+  readonly certificates: readonly X509Certificate[]
   /** Rate limits that were set for this organization or project; by model, '*' for all the others. */
   readonly organizationLimits: ReadonlyMap<string, Partial<ScopeLimits>>
   readonly projectLimits: ReadonlyMap<string, Partial<ScopeLimits>>

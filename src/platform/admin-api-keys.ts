@@ -1,6 +1,7 @@
 /** Admin API keys. */
 import type { adminApiKeys } from '#contract/admin-api-keys.ts'
 import { apiError } from '#contract/errors.ts'
+import { requireScopes } from '#core/access.ts'
 import type { Grant } from '#core/grant.ts'
 import {
   type ApiKeyRow,
@@ -10,10 +11,12 @@ import {
   listApiKeys,
   revokeApiKey,
 } from '#storage/api-keys.ts'
-import { recordAuthEvent } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
 import { firstOwner } from '#storage/organizations.ts'
+import { change } from './change.ts'
 import type { Handlers } from './handler.ts'
+import { keyCreated } from './key-audit.ts'
+import { checkLifetime, keyPolicyOf } from './key-policy.ts'
 import { expiryOf, mintKey } from './mint-key.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
 
@@ -24,21 +27,28 @@ export const adminApiKeyHandlers: Handlers<typeof adminApiKeys> = {
     return toList(await listApiKeys(database, placeOf(grant), query), toAdminKey, row => row.id)
   },
 
-  async create({ database, secrets, wallClock }, { grant, body }) {
-    return database.transaction(async tx => {
-      const minted = await mintKey(tx, secrets, {
+  create(parts, call) {
+    const { grant, body } = call
+    const nowMs = parts.wallClock()
+    // No key makes one that may do more than itself
+    if (body.scopes) requireScopes(grant, body.scopes)
+    return change(parts, call, async tx => {
+      const expiresAt = expiryOf(nowMs, body.expires_in_seconds)
+      checkLifetime(await keyPolicyOf(tx, placeOf(grant)), expiresAt, nowMs)
+      const minted = await mintKey(tx, parts.secrets, {
+        ...placeOf(grant),
         kind: 'admin',
-        organizationId: grant.organizationId,
-        projectId: null,
         ownerUserId: await ownerFor(tx, grant),
         name: body.name,
-        // No key makes one that may do more than itself
-        scopes: grant.scopes,
-        expiresAt: expiryOf(wallClock(), body.expires_in_seconds),
+        scopes: body.scopes ?? grant.scopes,
+        expiresAt,
       })
       const row = await existingKey(tx, grant, minted.id)
-      await recordAuthEvent(tx, 'api_key', minted.id)
-      return { ...toAdminKey(row), value: minted.value }
+      return {
+        answer: { ...toAdminKey(row), value: minted.value },
+        audit: [keyCreated(row, null)],
+        affects: [['api_key', row.id]],
+      }
     })
   },
 
@@ -46,15 +56,20 @@ export const adminApiKeyHandlers: Handlers<typeof adminApiKeys> = {
     return toAdminKey(await existingKey(database, grant, params.key_id))
   },
 
-  async delete({ database }, { grant, params: { key_id: id } }) {
-    await database.transaction(async tx => {
+  delete(parts, call) {
+    const { grant, params } = call
+    const id = params.key_id
+    return change(parts, call, async tx => {
       const others = await countOtherAdminKeys(tx, grant.organizationId, id)
       const row = await existingKey(tx, grant, id)
       if (others === 0 && row.owner_user_id !== null) throw lastKey()
       await revokeApiKey(tx, placeOf(grant), id)
-      await recordAuthEvent(tx, 'api_key', id)
+      return {
+        answer: { id, object: 'organization.admin_api_key.deleted', deleted: true },
+        audit: [{ type: 'api_key.deleted', resourceId: id }],
+        affects: [['api_key', id]],
+      }
     })
-    return { id, object: 'organization.admin_api_key.deleted', deleted: true }
   },
 }
 
@@ -83,6 +98,7 @@ const toAdminKey = (row: ApiKeyRow) => ({
   created_at: unixSeconds(row.created_at),
   expires_at: unixSecondsOrNull(row.expires_at),
   last_used_at: unixSecondsOrNull(row.last_used_at),
+  scopes: row.scopes,
   owner: adminOwner(row),
 })
 

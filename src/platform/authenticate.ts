@@ -6,6 +6,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Endpoint } from '#contract/endpoint.ts'
 import { apiError } from '#contract/errors.ts'
 import { checkKey, requireScope } from '#core/access.ts'
+import { addressBucket } from '#core/address.ts'
 import { readCredential } from '#core/credential.ts'
 import type { Grant } from '#core/grant.ts'
 import { parseKey, redactKey } from '#core/key-format.ts'
@@ -13,22 +14,49 @@ import { findGrant } from '#storage/grants.ts'
 import { hashKey } from '#storage/secrets.ts'
 import type { PlatformParts } from './platform.ts'
 
-/** @throws ApiError 401 unless a living admin key came along */
-export async function authenticate(parts: PlatformParts, request: IncomingMessage): Promise<Grant> {
+/** @throws ApiError 401 unless a living key came along, of the kind that the row asks for */
+export async function authenticate(
+  parts: PlatformParts,
+  request: IncomingMessage,
+  { caller }: Pick<Endpoint, 'caller'>,
+): Promise<Grant> {
   const { rawHeaders, url = '' } = request
   const key = readCredential({ rawHeaders, query: url.split('?', 2)[1] ?? '' })
   const parsed = parseKey(key)
   if (!parsed.ok) throw apiError('invalid_api_key', { redacted: redactKey(key), hint: parsed.hint })
   const grant = await findGrant(parts.database, hashKey(parts.secrets, key))
-  if (!grant) throw unknownKey(key)
+  if (!grant) throw unknownKey(parts, request, key)
   const { origin } = request.headers
-  checkKey(grant, { nowMs: parts.wallClock(), address: parts.clientAddress(request), origin })
-  if (grant.kind !== 'admin') throw apiError('admin_key_required')
+  checkKey(grant, {
+    nowMs: parts.wallClock(),
+    address: parts.clientAddress(request),
+    origin,
+    clientCertificates: () => parts.clientCertificates(request),
+  })
+  checkKind(grant, caller, request)
   checkOrganization(grant, request)
   return grant
 }
 
-function unknownKey(key: string): Error {
+function checkKind(grant: Grant, caller: Endpoint['caller'], request: IncomingMessage): void {
+  if (caller === 'any' && grant.kind === 'admin') return
+  if (caller !== undefined) checkProject(grant, request)
+  else if (grant.kind !== 'admin') throw apiError('admin_key_required')
+}
+
+function checkProject({ projectId, projectActive }: Grant, { headers }: IncomingMessage): void {
+  if (projectId === null) throw apiError('admin_key_on_gateway')
+  if (!projectActive) throw apiError('project_archived', { project: projectId })
+  const named = headers['openai-project']
+  if (named !== undefined && named !== '' && named !== projectId) throw apiError('mismatched_project')
+}
+
+/** As in the gateway, and counted together with it: each costs us a query, so an address gets so many and no more. */
+function unknownKey(parts: PlatformParts, request: IncomingMessage, key: string): Error {
+  const counter = `unknown-keys ${addressBucket(parts.clientAddress(request))}`
+  const rate = { limit: parts.unknownKeysPerMinuteMax, periodMs: 60_000 }
+  const refusal = parts.counters.take([{ counter, rate, cost: 1 }])
+  if (refusal) return apiError('too_many_failed_keys', undefined, { retryAfterMs: refusal.waitMs })
   const hint =
     'It has the right form, but this Keyhouse does not know it: is it a key of another installation, or deleted?'
   return apiError('invalid_api_key', { redacted: redactKey(key), hint })

@@ -2,7 +2,7 @@
  * The one way to change anything: in one transaction the change itself, its entry in the audit log, and the event that makes
  * every node forget what it knew. A handler that changes something without an entry does not compile.
  */
-import { newId } from '#contract/ids.ts'
+import { newId, type OrganizationId, type UserId } from '#contract/ids.ts'
 import type { Grant } from '#core/grant.ts'
 import { describeActor } from '#storage/actors.ts'
 import { appendAuditLog } from '#storage/audit-logs.ts'
@@ -14,6 +14,15 @@ import type { PlatformParts } from './platform.ts'
 export type Source = { readonly address: string; readonly userAgent: string | undefined }
 
 export type Caller = { readonly grant: Grant; readonly source: Source }
+
+/** A person who has no key yet: one who accepts an invitation. */
+export type Newcomer = {
+  readonly session: {
+    readonly organizationId: OrganizationId
+    readonly user: { readonly id: UserId; readonly email: string | null }
+  }
+  readonly source: Source
+}
 
 export type AuditEntry = {
   /** One of OpenAI's event types; what has none of its own is an `organization.updated` that says what changed. */
@@ -48,7 +57,7 @@ export type Change<Answer> = {
 
 export function change<Answer>(
   { database, wallClock }: Pick<PlatformParts, 'database' | 'wallClock'>,
-  caller: Caller,
+  caller: Caller | Newcomer,
   work: (tx: Queryable) => Promise<Change<Answer>>,
 ): Promise<Answer> {
   return database.transaction(async tx => {
@@ -60,37 +69,58 @@ export function change<Answer>(
   })
 }
 
-async function record(tx: Queryable, { grant, source }: Caller, entry: AuditEntry, nowMs: number): Promise<void> {
+/** One entry, for a change whose transaction is not ours. */
+export async function record(
+  tx: Queryable,
+  caller: Caller | Newcomer,
+  entry: AuditEntry,
+  nowMs: number,
+): Promise<void> {
   const { type, project = null, resourceId, detail = {} } = entry
   const id = newId('audit_log')
   const effectiveAt = new Date(Math.floor(nowMs / 1000) * 1000)
-  const actor = await describeActor(tx, grant)
+  const { organizationId, actorId, actorKeyId, actorEmail, actor } = await actorOf(tx, caller)
   await appendAuditLog(tx, {
-    organizationId: grant.organizationId,
+    organizationId,
     id,
     type,
     effectiveAt,
     projectId: project?.id ?? null,
     projectName: project?.name ?? null,
-    actorKind: 'api_key',
-    actorId: grant.userId ?? grant.serviceAccountId ?? grant.keyId,
-    actorEmail: actor.user?.email ?? null,
+    actorKind: actor.type,
+    actorId,
+    actorKeyId,
+    actorEmail,
     resourceId,
     entry: {
       id,
       type,
       effective_at: effectiveAt.getTime() / 1000,
       ...(project && { project: { id: project.id, name: project.name } }),
-      actor: {
-        type: 'api_key',
-        api_key: {
-          id: grant.keyId,
-          ...actor,
-          ip_address: source.address,
-          ...(source.userAgent !== undefined && { user_agent: source.userAgent.slice(0, 500) }),
-        },
-      },
+      actor,
       [type]: { id: resourceId, ...detail },
     },
   })
 }
+
+async function actorOf(tx: Queryable, caller: Caller | Newcomer) {
+  const { address, userAgent } = caller.source
+  const from = { ip_address: address, ...(userAgent !== undefined && { user_agent: userAgent.slice(0, 500) }) }
+  if ('session' in caller) {
+    const { organizationId, user } = caller.session
+    const actor = { type: 'session', session: { user: shown(user), ...from } } as const
+    return { organizationId, actorId: user.id, actorKeyId: null, actorEmail: user.email, actor }
+  }
+  const { organizationId, userId, serviceAccountId, keyId } = caller.grant
+  const described = await describeActor(tx, caller.grant)
+  const user = described.user && { user: shown(described.user) }
+  const actor = { type: 'api_key', api_key: { id: keyId, ...described, ...user, ...from } } as const
+  const actorId = userId ?? serviceAccountId ?? keyId
+  return { organizationId, actorId, actorKeyId: keyId, actorEmail: described.user?.email ?? null, actor }
+}
+
+/** OpenAI's schema has no null here: who has no address has no such member. */
+const shown = ({ id, email }: { readonly id: string; readonly email: string | null }) => ({
+  id,
+  ...(email !== null && { email }),
+})

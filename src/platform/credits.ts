@@ -2,9 +2,10 @@
 import { randomUUID } from 'node:crypto'
 import type { credits } from '#contract/credits.ts'
 import { apiError } from '#contract/errors.ts'
-import { formatUsd } from '#core/money.ts'
+import { formatUsd, type NanoUsd } from '#core/money.ts'
 import { grantCredit, readCredit } from '#storage/credits.ts'
 import { readUsd } from './amounts.ts'
+import { change } from './change.ts'
 import type { Handlers } from './handler.ts'
 import { unixSeconds } from './page.ts'
 
@@ -19,22 +20,36 @@ export const creditHandlers: Handlers<typeof credits> = {
     }
   },
 
-  async grant({ database }, { grant: { organizationId }, body }) {
+  async grant(parts, call) {
+    const { organizationId } = call.grant
+    const { reference = randomUUID(), note = null, ...body } = call.body
     const amount = readUsd(body.amount_usd)
     if (amount === 0n) throw nothingGranted()
-    const reference = body.reference ?? randomUUID()
-    const posted = await database.transaction(tx =>
-      grantCredit(tx, { organizationId, amount, reference, note: body.note ?? null }),
-    )
-    if (!posted) throw alreadyPosted(reference)
-    return {
-      object: 'organization.credit_grant',
-      id: posted.id,
-      amount_usd: formatUsd(amount),
-      created_at: unixSeconds(posted.created_at),
-    }
+    return change(parts, call, async tx => {
+      const posted = await grantCredit(tx, { organizationId, amount, reference, note })
+      if (!posted) throw alreadyPosted(reference)
+      const credit_grant = { id: posted.id, amount_usd: formatUsd(amount), reference, note }
+      return {
+        answer: toGrant(posted, amount),
+        audit: [
+          {
+            type: 'organization.updated',
+            resourceId: organizationId,
+            detail: { changes_requested: { credit_grant } },
+          },
+        ],
+        affects: [],
+      }
+    })
   },
 }
+
+const toGrant = ({ id, created_at }: { id: string; created_at: Date }, amount: NanoUsd) => ({
+  object: 'organization.credit_grant' as const,
+  id,
+  amount_usd: formatUsd(amount),
+  created_at: unixSeconds(created_at),
+})
 
 const nothingGranted = (): Error =>
   apiError('invalid_parameter', { param: 'amount_usd', message: "Invalid 'amount_usd': grant more than nothing." })

@@ -1,4 +1,5 @@
 /** From a row of the contract to the type of the function that keeps its promise. */
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { z } from 'zod'
 import type { ByteStream, Endpoint, Endpoints, PathParams } from '#contract/endpoint.ts'
@@ -9,13 +10,24 @@ import type { PlatformParts } from './platform.ts'
 /** One request, parsed and authorized. */
 export type Call<Row extends Endpoint> = {
   /** Whose key this is; nobody's where the row is public. */
-  readonly grant: Row['scope'] extends null ? undefined : Grant
+  readonly grant: Row extends { readonly caller: 'project' | 'any' }
+    ? Grant
+    : Row['scope'] extends null
+      ? undefined
+      : Grant
   /** From where the request came, for the audit log. */
   readonly source: Source
   readonly params: PathParams<Row['path']>
   readonly query: Row extends { readonly query: infer Query } ? Parsed<Query> : undefined
-  readonly body: Row extends { readonly body: infer Body } ? Parsed<Body> : undefined
+  readonly body: Row extends { readonly rawBody: true }
+    ? RawBody
+    : Row extends { readonly body: infer Body }
+      ? Parsed<Body>
+      : undefined
 }
+
+/** As it arrived, for whoever must verify a signature over it. */
+export type RawBody = { readonly bytes: Buffer; readonly headers: IncomingHttpHeaders }
 
 type Parsed<Shape> = Shape extends z.ZodType ? z.output<Shape> : Shape extends ByteStream ? Readable : undefined
 

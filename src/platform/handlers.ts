@@ -2,21 +2,43 @@
 import type { endpoints, Noun } from '#contract/endpoints.ts'
 import type { Grant } from '#core/grant.ts'
 import { adminApiKeyHandlers } from './admin-api-keys.ts'
+import { auditLogHandlers } from './audit-logs.ts'
+import { certificateHandlers, projectCertificateHandlers } from './certificates.ts'
 import type { Source } from './change.ts'
+import { clientSecretHandlers } from './client-secrets.ts'
+import { compromisedKeyHandlers } from './compromised-keys.ts'
 import { creditHandlers } from './credits.ts'
+import { organizationDataRetentionHandlers, projectDataRetentionHandlers } from './data-retention.ts'
+import { groupUserHandlers } from './group-users.ts'
+import { groupHandlers } from './groups.ts'
 import type { Handlers } from './handler.ts'
+import { hostedToolPermissionHandlers } from './hosted-tool-permissions.ts'
+import { inviteHandlers } from './invites.ts'
+import { keyPolicyHandlers } from './key-policies.ts'
+import { leakHandlers } from './leaks.ts'
+import { meHandlers } from './me.ts'
 import { modelAliasHandlers } from './model-aliases.ts'
+import { modelPermissionHandlers } from './model-permissions.ts'
 import { modelHandlers } from './models.ts'
 import { operationHandlers } from './operations.ts'
 import type { PlatformParts } from './platform.ts'
 import { projectApiKeyHandlers } from './project-api-keys.ts'
+import { projectGroupHandlers } from './project-groups.ts'
+import { projectUserHandlers } from './project-users.ts'
 import { projectHandlers } from './projects.ts'
 import { providerHandlers } from './providers.ts'
 import { rateLimitHandlers } from './rate-limits.ts'
+import { groupRoleHandlers, userRoleHandlers } from './role-assignments.ts'
+import { roleHandlers } from './roles.ts'
+import { serviceAccountHandlers } from './service-accounts.ts'
+import { organizationSpendAlertHandlers, projectSpendAlertHandlers } from './spend-alerts.ts'
+import { organizationSpendLimitHandlers, projectSpendLimitHandlers } from './spend-limits.ts'
 import { usageHandlers } from './usage.ts'
+import { userHandlers } from './users.ts'
 
 const handlers: { readonly [Key in Noun]: Handlers<(typeof endpoints)[Key]> } = {
   adminApiKeys: adminApiKeyHandlers,
+  auditLogs: auditLogHandlers,
   projects: projectHandlers,
   projectApiKeys: projectApiKeyHandlers,
   rateLimits: rateLimitHandlers,
@@ -26,6 +48,34 @@ const handlers: { readonly [Key in Noun]: Handlers<(typeof endpoints)[Key]> } = 
   models: modelHandlers,
   modelAliases: modelAliasHandlers,
   operations: operationHandlers,
+  modelPermissions: modelPermissionHandlers,
+  hostedToolPermissions: hostedToolPermissionHandlers,
+  organizationDataRetention: organizationDataRetentionHandlers,
+  projectDataRetention: projectDataRetentionHandlers,
+  organizationSpendLimit: organizationSpendLimitHandlers,
+  projectSpendLimit: projectSpendLimitHandlers,
+  organizationSpendAlerts: organizationSpendAlertHandlers,
+  projectSpendAlerts: projectSpendAlertHandlers,
+  certificates: certificateHandlers,
+  projectCertificates: projectCertificateHandlers,
+  serviceAccounts: serviceAccountHandlers,
+  keyPolicies: keyPolicyHandlers,
+  clientSecrets: clientSecretHandlers,
+  users: userHandlers,
+  projectUsers: projectUserHandlers,
+  invites: inviteHandlers,
+  groups: groupHandlers,
+  groupUsers: groupUserHandlers,
+  projectGroups: projectGroupHandlers,
+  roles: roleHandlers,
+  projectRoles: roleHandlers,
+  userRoles: userRoleHandlers,
+  groupRoles: groupRoleHandlers,
+  projectUserRoles: userRoleHandlers,
+  projectGroupRoles: groupRoleHandlers,
+  compromisedKeys: compromisedKeyHandlers,
+  leaks: leakHandlers,
+  me: meHandlers,
 }
 
 type AnyCall = { grant: Grant | undefined; source: Source; params: unknown; query: unknown; body: unknown }

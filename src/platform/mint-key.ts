@@ -6,18 +6,31 @@ import { insertApiKey, type NewApiKey } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
 import { hashKey, type Secrets } from '#storage/secrets.ts'
 
-export type KeyDraft = Pick<NewApiKey, 'kind' | 'organizationId' | 'projectId' | 'ownerUserId' | 'name'> &
-  Partial<Pick<NewApiKey, 'scopes' | 'expiresAt'>>
+type Required = 'kind' | 'organizationId' | 'projectId' | 'ownerUserId' | 'name'
+type Made = 'id' | 'secretHash' | 'pepperId' | 'redacted'
+export type KeyDraft = Pick<NewApiKey, Required> & Partial<Omit<NewApiKey, Required | Made>>
 
 export type MintedKey = { readonly id: ApiKeyId; readonly value: string }
+
+const plain = {
+  serviceAccountId: null,
+  scopes: [],
+  allowedCidrs: [],
+  allowedOrigins: [],
+  expiresAt: null,
+  rotateEveryDays: null,
+  budgetKeyId: null,
+  backupOf: null,
+  rotatedFrom: null,
+  mintedBy: null,
+} as const
 
 /** The caller records the auth event, as the last statement of its transaction. */
 export async function mintKey(tx: Queryable, secrets: Secrets, draft: KeyDraft): Promise<MintedKey> {
   const value = makeKey(draft.kind, randomBytes)
   const id = newId('api_key')
   await insertApiKey(tx, {
-    scopes: [],
-    expiresAt: null,
+    ...plain,
     ...draft,
     id,
     secretHash: hashKey(secrets, value),
@@ -28,5 +41,5 @@ export async function mintKey(tx: Queryable, secrets: Secrets, draft: KeyDraft):
 }
 
 /** When a key that lives so long expires. */
-export const expiryOf = (nowMs: number, seconds: number | undefined): Date | null =>
-  seconds === undefined ? null : new Date(nowMs + seconds * 1000)
+export const expiryOf = (nowMs: number, seconds: number | null | undefined): Date | null =>
+  seconds === undefined || seconds === null ? null : new Date(nowMs + seconds * 1000)

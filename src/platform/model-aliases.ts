@@ -1,8 +1,8 @@
 /** Other names of models: `davinci-codex` can go on being asked for. */
 import { apiError } from '#contract/errors.ts'
 import type { modelAliases } from '#contract/models.ts'
-import { recordAuthEvent } from '#storage/auth-events.ts'
-import { type AliasRow, deleteAlias, findModel, listAliases, lockCatalogue, upsertAlias } from '#storage/models.ts'
+import { type AliasRow, deleteAlias, findModel, listAliases, upsertAlias } from '#storage/models.ts'
+import { changeCatalogue } from './catalogue-change.ts'
 import { existingModel } from './existing-model.ts'
 import type { Handlers } from './handler.ts'
 import { toList } from './page.ts'
@@ -12,24 +12,25 @@ export const modelAliasHandlers: Handlers<typeof modelAliases> = {
     return toList(await listAliases(database, query), toAlias, row => row.alias)
   },
 
-  async set({ database }, { body }) {
-    return database.transaction(async tx => {
-      await lockCatalogue(tx)
+  async set(parts, call) {
+    const { body } = call
+    return changeCatalogue(parts, call, async tx => {
       await existingModel(tx, body.model)
       if (await findModel(tx, body.alias)) throw nameTaken(body.alias)
       await upsertAlias(tx, body)
-      await recordAuthEvent(tx, 'catalogue', '')
-      return toAlias(body)
+      return { answer: toAlias(body), requested: { model_alias: body } }
     })
   },
 
-  async delete({ database }, { params: { alias } }) {
-    await database.transaction(async tx => {
-      await lockCatalogue(tx)
+  async delete(parts, call) {
+    const { alias } = call.params
+    return changeCatalogue(parts, call, async tx => {
       if (!(await deleteAlias(tx, alias))) throw apiError('not_found', { what: 'model alias' })
-      await recordAuthEvent(tx, 'catalogue', '')
+      return {
+        answer: { object: 'platform.model_alias.deleted' as const, alias, deleted: true as const },
+        requested: { model_alias: { alias, deleted: true } },
+      }
     })
-    return { object: 'platform.model_alias.deleted', alias, deleted: true }
   },
 }
 

@@ -2,14 +2,12 @@
 import { apiError } from '#contract/errors.ts'
 import { type models, testModelPrefix } from '#contract/models.ts'
 import { formatUsd, nanoUsd } from '#core/money.ts'
-import { recordAuthEvent } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
 import {
   deleteModel,
   findAlias,
   insertPrice,
   listModels,
-  lockCatalogue,
   type ModelRow,
   type Route,
   setRoutes,
@@ -17,6 +15,7 @@ import {
 } from '#storage/models.ts'
 import { findProvider } from '#storage/providers.ts'
 import { readUsd } from './amounts.ts'
+import { changeCatalogue } from './catalogue-change.ts'
 import { existingModel, noSuchModel } from './existing-model.ts'
 import type { Call, Handlers } from './handler.ts'
 import type { LocalModel, LocalModels } from './local-models.ts'
@@ -35,10 +34,11 @@ export const modelHandlers: Handlers<typeof models> = {
     )
   },
 
-  async set({ database, localModels }, { params: { name }, body }) {
+  async set(parts, call) {
+    const { params, body } = call
+    const { name } = params
     checkName(name)
-    const row = await database.transaction(async tx => {
-      await lockCatalogue(tx)
+    const row = await changeCatalogue(parts, call, async tx => {
       if (await findAlias(tx, name)) throw nameTaken(name)
       const routes = await routesOf(tx, name, body.routes)
       await upsertModel(tx, {
@@ -49,39 +49,38 @@ export const modelHandlers: Handlers<typeof models> = {
         outputTokensMax: body.output_tokens_max,
       })
       await setRoutes(tx, name, routes)
-      const saved = await existingModel(tx, name)
-      await recordAuthEvent(tx, 'catalogue', '')
-      return saved
+      return { answer: await existingModel(tx, name), requested: { model: { name, ...body } } }
     })
-    return toModel(row, await localByName(localModels))
+    return toModel(row, await localByName(parts.localModels))
   },
 
-  async delete({ database }, { params: { name } }) {
-    await database.transaction(async tx => {
-      await lockCatalogue(tx)
+  async delete(parts, call) {
+    const { name } = call.params
+    return changeCatalogue(parts, call, async tx => {
       if (!(await deleteModel(tx, name))) throw noSuchModel(name)
-      await recordAuthEvent(tx, 'catalogue', '')
+      return {
+        answer: { object: 'platform.model.deleted' as const, name, deleted: true as const },
+        requested: { model: { name, deleted: true } },
+      }
     })
-    return { object: 'platform.model.deleted', name, deleted: true }
   },
 
-  async price({ database, localModels }, { params: { name }, body }) {
+  async price(parts, call) {
+    const { params, body } = call
+    const { name } = params
     const input = readUsd(body.input_usd_per_million)
     const cachedInput = readUsd(body.cached_input_usd_per_million ?? body.input_usd_per_million)
     const price = { input, cachedInput, output: readUsd(body.output_usd_per_million) }
-    const row = await database.transaction(async tx => {
-      await lockCatalogue(tx)
+    const row = await changeCatalogue(parts, call, async tx => {
       await existingModel(tx, name)
       await insertPrice(tx, name, price, operatorSource)
-      const saved = await existingModel(tx, name)
-      await recordAuthEvent(tx, 'catalogue', '')
-      return saved
+      return { answer: await existingModel(tx, name), requested: { model_price: { model: name, ...body } } }
     })
-    return toModel(row, await localByName(localModels))
+    return toModel(row, await localByName(parts.localModels))
   },
 
-  async pull(parts, { params: { name }, body }) {
-    return pullModel(parts, name, body ?? {})
+  async pull(parts, call) {
+    return pullModel(parts, call)
   },
 }
 

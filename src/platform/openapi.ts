@@ -1,6 +1,6 @@
 /** The contract as an OpenAPI 3.1 document, made from the rows that the routes are made from. */
 import { z } from 'zod'
-import { type ByteStream, type Endpoint, isByteStream } from '#contract/endpoint.ts'
+import { type ByteStream, type Endpoint, isByteStream, isPublic } from '#contract/endpoint.ts'
 import { allEndpoints, type NamedEndpoint } from '#contract/endpoints.ts'
 
 type Json = { readonly [member: string]: unknown }
@@ -18,7 +18,10 @@ export function openApi(version: string): Json & { openapi: string } {
     servers: [{ url: '/' }],
     paths,
     components: {
-      securitySchemes: { adminApiKey: { type: 'http', scheme: 'bearer', description: 'sk-kh-admin-…' } },
+      securitySchemes: {
+        adminApiKey: { type: 'http', scheme: 'bearer', description: 'sk-kh-admin-…' },
+        projectApiKey: { type: 'http', scheme: 'bearer', description: 'sk-kh-proj-… or sk-kh-svcacct-…' },
+      },
       schemas,
     },
   }
@@ -49,7 +52,8 @@ function operation({ noun, verb, row }: NamedEndpoint, schemas: Schemas): Json {
     operationId: `${noun}.${verb}`,
     tags: [noun],
     summary: row.summary,
-    ...(row.scope !== null && { security: [{ adminApiKey: [] }], 'x-scope': row.scope }),
+    ...(!isPublic(row) && { security: securityOf(row.caller) }),
+    ...(row.scope !== null && { 'x-scope': row.scope }),
     ...(row.operatorOnly && { 'x-operator-only': true }),
     parameters: [...pathParameters(row), ...queryParameters(row, schemas)],
     ...(row.body && { requestBody: { required: !takesNothing(row.body), content: content(row.body, schemas) } }),
@@ -62,6 +66,11 @@ function operation({ noun, verb, row }: NamedEndpoint, schemas: Schemas): Json {
     },
   }
 }
+
+const schemes = { admin: { adminApiKey: [] }, project: { projectApiKey: [] } } as const
+
+const securityOf = (caller: Endpoint['caller']): Json[] =>
+  caller === 'any' ? [schemes.project, schemes.admin] : [schemes[caller ?? 'admin']]
 
 const takesNothing = (body: z.ZodType | ByteStream): boolean => !isByteStream(body) && body.safeParse(undefined).success
 

@@ -5,8 +5,13 @@ import type { operations } from '#contract/operations.ts'
 import { formatUsd } from '#core/money.ts'
 import { BackupRefused } from '#storage/backup-format.ts'
 import { readCredit } from '#storage/credits.ts'
+import type { Queryable } from '#storage/database.ts'
+import { operatorOrganization } from '#storage/organizations.ts'
+import { record } from './change.ts'
 import type { Handlers } from './handler.ts'
 import { openApi } from './openapi.ts'
+import type { PlatformParts } from './platform.ts'
+import type { KeyCaller } from './setting-place.ts'
 
 export const operationHandlers: Handlers<typeof operations> = {
   async status({ database, status }, { grant }) {
@@ -33,8 +38,9 @@ export const operationHandlers: Handlers<typeof operations> = {
     return sink
   },
 
-  async restore({ backup }, { body }) {
-    const report = await backup.restore(body).catch(error => {
+  async restore(parts, call) {
+    const audit = (tx: Queryable): Promise<void> => recordRestore(tx, parts, call)
+    const report = await parts.backup.restore(call.body, audit).catch(error => {
       throw error instanceof BackupRefused ? refused(error) : error
     })
     return { object: 'platform.restore', ...report }
@@ -43,6 +49,15 @@ export const operationHandlers: Handlers<typeof operations> = {
   async openapi({ version }) {
     return openApi(version)
   },
+}
+
+/** In the restored books, whose operator may be another organization: the one that restored need not be in them. */
+async function recordRestore(tx: Queryable, { wallClock }: PlatformParts, { grant, source }: KeyCaller): Promise<void> {
+  const organizationId = await operatorOrganization(tx)
+  if (organizationId === undefined) return
+  const detail = { changes_requested: { restored_from_backup: true } }
+  const entry = { type: 'organization.updated', resourceId: organizationId, detail } as const
+  await record(tx, { source, grant: { ...grant, organizationId } }, entry, wallClock())
 }
 
 /** Written for the operator, who is the only one to come here. */

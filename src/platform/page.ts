@@ -25,5 +25,16 @@ export function toList<Row, Item>(
   }
 }
 
+/** @param idOf what `after` takes */
+export function toNextList<Row, Item>(
+  { rows, hasMore }: Page<Row>,
+  toItem: (row: Row) => Item,
+  idOf: (row: Row) => string,
+): { object: 'list'; data: Item[]; has_more: boolean; next: string | null } {
+  const last = rows.at(-1)
+  const next = hasMore && last !== undefined ? idOf(last) : null
+  return { object: 'list', data: rows.map(toItem), has_more: hasMore, next }
+}
+
 export const unixSeconds = (time: Date): number => Math.floor(time.getTime() / 1000)
 export const unixSecondsOrNull = (time: Date | null): number | null => time && unixSeconds(time)

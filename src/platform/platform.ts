@@ -1,11 +1,14 @@
 /** What the control plane works with. Built once, in compose.ts. */
+import type { X509Certificate } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
 import type { ServerStatus } from '#contract/operations.ts'
 import type { ScopeLimits } from '#core/grant.ts'
 import type { Log } from '#observe/log.ts'
-import type { Database } from '#storage/database.ts'
+import type { Counters } from '#storage/counters.ts'
+import type { Database, Queryable } from '#storage/database.ts'
 import type { Secrets } from '#storage/secrets.ts'
+import type { LeakKeys } from './leak-keys.ts'
 import type { LocalModels } from './local-models.ts'
 
 export type PlatformParts = {
@@ -15,10 +18,17 @@ export type PlatformParts = {
   readonly version: string
   /** What organizations and projects have that were given no limits of their own. */
   readonly limitsDefault: ScopeLimits
+  /** What one address may do a minute. */
+  readonly counters: Counters
+  readonly unknownKeysPerMinuteMax: number
+  /** Whose signature on a leak report is GitHub's; undefined: such reports are not taken. */
+  readonly leakKeys: LeakKeys | undefined
   readonly localModels: LocalModels
   readonly backup: Backup
   /** Where a request really comes from, behind the proxies that the operator trusts. */
   clientAddress(request: IncomingMessage): string
+  /** What the client proved to be by mutual TLS, here or at such a proxy. @throws ApiError when unreadable */
+  clientCertificates(request: IncomingMessage): readonly X509Certificate[]
   /** Milliseconds since 1970. */
   wallClock(): number
   /** Hears of every refusal, by its code, for the metrics. */
@@ -30,8 +40,14 @@ export type PlatformParts = {
 
 export type Backup = {
   write(sink: Writable): Promise<void>
-  /** All or nothing; also records that everything changed. */
-  restore(source: Readable): Promise<{ tables: number; rows: number; schema: number }>
+  /**
+   * All or nothing; also records that everything changed.
+   * @param record writes the audit entry, in the transaction that replaces everything, into the books that were restored
+   */
+  restore(
+    source: Readable,
+    record: (tx: Queryable) => Promise<void>,
+  ): Promise<{ tables: number; rows: number; schema: number }>
 }
 
 export type ShownSetting = {

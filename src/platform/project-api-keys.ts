@@ -1,101 +1,154 @@
 /** API keys of a project. */
-import { apiError } from '#contract/errors.ts'
 import type { projectApiKeys } from '#contract/project-api-keys.ts'
 import type { Grant } from '#core/grant.ts'
-import { type ApiKeyRow, findApiKey, type KeyPlace, listApiKeys, revokeApiKey } from '#storage/api-keys.ts'
-import { recordAuthEvent } from '#storage/auth-events.ts'
+import { type ApiKeyRow, type KeySettings, listApiKeys, setDisabled, updateApiKey } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
-import { findProject, lockProject, type ProjectRow } from '#storage/projects.ts'
+import { revokeClientSecrets } from '#storage/key-successors.ts'
 import { ownerFor } from './admin-api-keys.ts'
+import { change, type Source } from './change.ts'
+import {
+  affectedBy,
+  changeableKey,
+  conflict,
+  existingKey,
+  openPlace,
+  type ProjectPlace,
+  placeOf,
+} from './existing-key.ts'
 import type { Handlers } from './handler.ts'
+import { keyCreated } from './key-audit.ts'
+import { checkLifetime, checkOwner, keyPolicyOf } from './key-policy.ts'
+import { readKeySettings } from './key-settings.ts'
 import { expiryOf, mintKey } from './mint-key.ts'
-import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
-import { existing } from './projects.ts'
+import { nothingToChange } from './nothing-to-change.ts'
+import { toList } from './page.ts'
+import type { PlatformParts } from './platform.ts'
+import { backupKey, rotateKey, sleepingBehind } from './replace-key.ts'
+import { revokeKey } from './revoke-key.ts'
+import { showProjectKey } from './show-project-key.ts'
 
 export const projectApiKeyHandlers: Handlers<typeof projectApiKeys> = {
-  async list({ database }, { grant, params, query }) {
+  async list({ database, wallClock }, { grant, params, query }) {
     const place = await placeOf(database, grant, params.project_id)
-    // Every owner can reach the project, as long as people cannot be taken out of one
-    const page = query.owner_project_access === 'inactive' ? nothing : await listApiKeys(database, place, query)
-    return toList(page, toProjectKey, row => row.id)
+    const page = await listApiKeys(database, place, { ...query, ownerAccess: query.owner_project_access })
+    const nowMs = wallClock()
+    return toList(
+      page,
+      row => showProjectKey(row, nowMs),
+      row => row.id,
+    )
   },
 
-  async create({ database, secrets, wallClock }, { grant, params, body }) {
-    return database.transaction(async tx => {
-      const project = existing(await lockProject(tx, grant.organizationId, params.project_id))
-      if (project.archived_at !== null) throw archived(project)
-      const place = { organizationId: grant.organizationId, projectId: project.id }
-      const minted = await mintKey(tx, secrets, {
-        ...place,
+  create(parts, call) {
+    const { grant, params, body } = call
+    const nowMs = parts.wallClock()
+    return change(parts, call, async tx => {
+      const place = await openPlace(tx, grant, params.project_id)
+      const { organizationId, projectId } = place
+      const expiresAt = expiryOf(nowMs, body.expires_in_seconds)
+      const policy = await keyPolicyOf(tx, place)
+      checkOwner(policy, 'user')
+      checkLifetime(policy, expiresAt, nowMs)
+      const minted = await mintKey(tx, parts.secrets, {
+        organizationId,
+        projectId,
         kind: body.test ? 'test' : 'project',
         ownerUserId: await ownerFor(tx, grant),
         name: body.name,
-        scopes: body.scopes ?? [],
-        expiresAt: expiryOf(wallClock(), body.expires_in_seconds),
+        ...readKeySettings(body),
+        expiresAt,
+        ...(body.backup_of !== undefined && (await sleepingBehind(tx, place, body.backup_of, nowMs))),
       })
       const row = await existingKey(tx, place, minted.id)
-      await recordAuthEvent(tx, 'api_key', minted.id)
-      return { ...toProjectKey(row), value: minted.value }
+      return {
+        answer: { ...showProjectKey(row, nowMs), value: minted.value },
+        audit: [keyCreated(row, place.project)],
+        affects: [['api_key', row.id]],
+      }
     })
   },
 
-  async retrieve({ database }, { grant, params }) {
+  async retrieve({ database, wallClock }, { grant, params }) {
     const place = await placeOf(database, grant, params.project_id)
-    return toProjectKey(await existingKey(database, place, params.key_id))
+    return showProjectKey(await existingKey(database, place, params.key_id), wallClock())
   },
 
-  async delete({ database }, { grant, params: { project_id: projectId, key_id: id } }) {
-    await database.transaction(async tx => {
-      const place = await placeOf(tx, grant, projectId)
-      if (!(await revokeApiKey(tx, place, id))) throw noSuchKey()
-      await recordAuthEvent(tx, 'api_key', id)
+  update(parts, call) {
+    const { body } = call
+    if (Object.keys(body).length === 0) throw nothingToChange()
+    const nowMs = parts.wallClock()
+    return changeKey(parts, call, body, async (tx, place, row) => {
+      const expiresAt = expiryOf(nowMs, body.expires_in_seconds)
+      if (expiresAt && row.rotated_to !== null) throw replaced(row)
+      if (expiresAt) checkLifetime(await keyPolicyOf(tx, place), expiresAt, nowMs)
+      await update(tx, row, {
+        ...readKeySettings(body),
+        ...(body.name !== undefined && { name: body.name }),
+        ...(expiresAt && { expiresAt }),
+      })
     })
-    return { id, object: 'organization.project.api_key.deleted', deleted: true }
+  },
+
+  rotate: (parts, call) => change(parts, call, tx => rotateKey(tx, parts, call)),
+  backup: (parts, call) => change(parts, call, tx => backupKey(tx, parts, call)),
+  disable: (parts, call) =>
+    changeKey(parts, call, { disabled: true }, (tx, _place, row) => setDisabled(tx, row.id, true)),
+  enable: (parts, call) =>
+    changeKey(parts, call, { disabled: false }, (tx, _place, row) => setDisabled(tx, row.id, false)),
+
+  delete(parts, call) {
+    const { grant, params } = call
+    return change(parts, call, async tx => {
+      const place = await placeOf(tx, grant, params.project_id)
+      const { affects } = await revokeKey(tx, place, params.key_id)
+      return {
+        answer: { id: params.key_id, object: 'organization.project.api_key.deleted', deleted: true },
+        audit: [{ type: 'api_key.deleted', project: place.project, resourceId: params.key_id }],
+        affects,
+      }
+    })
   },
 }
 
-const nothing = { rows: [], hasMore: false }
-
-async function placeOf(database: Queryable, { organizationId }: Grant, projectId: string): Promise<KeyPlace> {
-  const { id } = existing(await findProject(database, organizationId, projectId))
-  return { organizationId, projectId: id }
+type KeyCall = {
+  readonly grant: Grant
+  readonly source: Source
+  readonly params: { readonly project_id: string; readonly key_id: string }
 }
 
-const noSuchKey = (): Error => apiError('not_found', { what: 'API key in this project' })
-
-const archived = ({ id }: ProjectRow): Error =>
-  apiError('conflict', { message: `Project \`${id}\` is archived and takes no new keys. Use an active project.` })
-
-async function existingKey(database: Queryable, place: KeyPlace, id: string): Promise<ApiKeyRow> {
-  const row = await findApiKey(database, place, id)
-  if (!row) throw noSuchKey()
-  return row
+/** @param requested as the audit log shows it */
+function changeKey(
+  parts: PlatformParts,
+  call: KeyCall,
+  requested: object,
+  work: (tx: Queryable, place: ProjectPlace, row: ApiKeyRow) => Promise<void>,
+) {
+  return change(parts, call, async tx => {
+    const place = await placeOf(tx, call.grant, call.params.project_id)
+    const row = await changeableKey(tx, place, call.params.key_id, parts.wallClock())
+    const affects = await affectedBy(tx, place.projectId, row.id)
+    await work(tx, place, row)
+    return {
+      answer: showProjectKey(await existingKey(tx, place, row.id), parts.wallClock()),
+      audit: [
+        {
+          type: 'api_key.updated',
+          project: place.project,
+          resourceId: row.id,
+          detail: { changes_requested: requested },
+        },
+      ],
+      affects,
+    }
+  })
 }
 
-const toProjectKey = (row: ApiKeyRow) => ({
-  object: 'organization.project.api_key' as const,
-  id: row.id as string,
-  name: row.name,
-  redacted_value: row.redacted,
-  created_at: unixSeconds(row.created_at),
-  expires_at: unixSecondsOrNull(row.expires_at),
-  last_used_at: unixSecondsOrNull(row.last_used_at),
-  kind: kindOf(row),
-  scopes: row.scopes,
-  owner_project_access: 'active' as const,
-  owner: ownerOf(row),
-})
-
-function kindOf({ kind, id }: ApiKeyRow) {
-  // The table's own CHECK: a key of kind admin has no project
-  if (kind === 'admin') throw new Error(`${id} is an admin key in a project`)
-  return kind
+async function update(tx: Queryable, { id }: ApiKeyRow, settings: Partial<KeySettings>): Promise<void> {
+  await updateApiKey(tx, id, settings)
+  if (settings.scopes || settings.allowedOrigins) await revokeClientSecrets(tx, id)
 }
 
-function ownerOf(row: ApiKeyRow) {
-  const id: string = row.owner_user_id ?? row.id
-  const created_at = unixSeconds(row.owner_created_at ?? row.created_at)
-  const owner = { id, name: row.owner_name ?? row.name, created_at, role: row.owner_role ?? 'member' }
-  if (row.owner_user_id === null) return { type: 'service_account' as const, service_account: owner }
-  return { type: 'user' as const, user: { ...owner, email: row.owner_email ?? '' } }
-}
+const replaced = ({ id, rotated_to: successor }: ApiKeyRow): Error =>
+  conflict(
+    `The API key ${id} was rotated and ends with its grace. Change the expiry of ${successor}, which replaces it.`,
+  )

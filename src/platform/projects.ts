@@ -1,5 +1,4 @@
 /** Projects. */
-import { apiError } from '#contract/errors.ts'
 import { newId } from '#contract/ids.ts'
 import type { projects } from '#contract/projects.ts'
 import {
@@ -10,9 +9,12 @@ import {
   type ProjectRow,
   renameProject,
 } from '#storage/projects.ts'
+import { activeProject, existing } from './active-project.ts'
 import { type AuditEventType, change } from './change.ts'
 import type { Handlers } from './handler.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
+
+export { existing }
 
 export const projectHandlers: Handlers<typeof projects> = {
   async list({ database }, { grant, query }) {
@@ -35,7 +37,8 @@ export const projectHandlers: Handlers<typeof projects> = {
   update(parts, call) {
     const { grant, params, body } = call
     return change(parts, call, async tx => {
-      const row = existing(await renameProject(tx, grant.organizationId, { id: params.project_id, name: body.name }))
+      const { id } = await activeProject(tx, grant, params.project_id)
+      const row = existing(await renameProject(tx, grant.organizationId, { id, name: body.name }))
       return changed(row, 'project.updated', { changes_requested: { name: body.name } })
     })
   },
@@ -54,12 +57,6 @@ const changed = (row: ProjectRow, type: AuditEventType, detail: Readonly<Record<
   audit: [{ type, project: row, resourceId: row.id, detail }] as const,
   affects: [['project', row.id]] as const,
 })
-
-/** @throws ApiError not_found, for one of another organization as for one that never was */
-export function existing(row: ProjectRow | undefined): ProjectRow {
-  if (!row) throw apiError('not_found', { what: 'project' })
-  return row
-}
 
 const toProject = (row: ProjectRow) => ({
   object: 'organization.project' as const,

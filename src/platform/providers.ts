@@ -2,12 +2,12 @@
 import { apiError } from '#contract/errors.ts'
 import { newId } from '#contract/ids.ts'
 import type { providers } from '#contract/providers.ts'
-import { recordAuthEvent } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
-import { dropRoutes, lockCatalogue } from '#storage/models.ts'
+import { dropRoutes } from '#storage/models.ts'
 import { deleteProvider, findProvider, listProviders, type ProviderRow, upsertProvider } from '#storage/providers.ts'
 import { type Secrets, seal, unseal } from '#storage/secrets.ts'
 import { readBaseUrl } from './base-url.ts'
+import { changeCatalogue } from './catalogue-change.ts'
 import type { Upstream } from './discover-models.ts'
 import type { Call, Handlers } from './handler.ts'
 import { isBuiltin } from './local-models.ts'
@@ -23,17 +23,16 @@ export const providerHandlers: Handlers<typeof providers> = {
   },
 
   /** The provider is asked for its models before anything is written, so that no transaction waits for a stranger. */
-  async create(parts, { body }) {
+  async create(parts, call) {
+    const { body } = call
     const known = await findProvider(parts.database, body.name)
     const upstream = upstreamOf(parts.secrets, body, known)
     const models = await chooseModels(upstream, body)
-    return parts.database.transaction(async tx => {
-      await lockCatalogue(tx)
+    return changeCatalogue(parts, call, async tx => {
       const id = await saveUpstream(tx, parts, upstream)
       await saveModels(tx, { id, name: upstream.name }, models)
       const row = await existing(tx, id)
-      await recordAuthEvent(tx, 'catalogue', '')
-      return toProvider(row)
+      return { answer: toProvider(row), requested: { provider: requestedOf(row, body) } }
     })
   },
 
@@ -41,18 +40,28 @@ export const providerHandlers: Handlers<typeof providers> = {
     return toProvider(await existing(database, params.provider))
   },
 
-  async delete({ database }, { params }) {
-    return database.transaction(async tx => {
-      await lockCatalogue(tx)
-      const { id, name } = await existing(tx, params.provider)
+  async delete(parts, call) {
+    return changeCatalogue(parts, call, async tx => {
+      const { id, name } = await existing(tx, call.params.provider)
       if (isBuiltin(name)) throw builtIn(name)
       await dropRoutes(tx, id, [])
       await deleteProvider(tx, id)
-      await recordAuthEvent(tx, 'catalogue', '')
-      return { id, object: 'platform.provider.deleted', deleted: true }
+      return {
+        answer: { id, object: 'platform.provider.deleted' as const, deleted: true as const },
+        requested: { provider: { id, name, deleted: true } },
+      }
     })
   },
 }
+
+/** What the audit log says of it: that there is a new credential, and never which. */
+const requestedOf = ({ id, name, base_url, models }: ProviderRow, body: CreateBody) => ({
+  id,
+  name,
+  base_url,
+  credential_replaced: body.api_key !== undefined,
+  models,
+})
 
 /** What the body leaves out stays as it was. */
 function upstreamOf(secrets: Secrets, body: CreateBody, known: ProviderRow | undefined): Upstream {

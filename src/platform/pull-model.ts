@@ -2,22 +2,24 @@
 import { PassThrough, type Readable } from 'node:stream'
 import { apiError } from '#contract/errors.ts'
 import type { models } from '#contract/models.ts'
-import { recordAuthEvent } from '#storage/auth-events.ts'
-import { addRoute, lockCatalogue, upsertModel } from '#storage/models.ts'
+import { addRoute, upsertModel } from '#storage/models.ts'
 import { findProvider } from '#storage/providers.ts'
+import { changeCatalogue } from './catalogue-change.ts'
 import { noSuchModel } from './existing-model.ts'
 import type { Call } from './handler.ts'
 import { kindOf, localProvider, type PullProgress } from './local-models.ts'
 import type { PlatformParts } from './platform.ts'
 
-type PullBody = NonNullable<Call<typeof models.pull>['body']>
+type PullCall = Call<typeof models.pull>
+type PullBody = NonNullable<PullCall['body']>
 type Source = { readonly from?: string; readonly sha256?: string }
 
 /** Lines come at most this often, but for the first of a part and the last. */
 const lineEveryMs = 250
 
-export async function pullModel(parts: PlatformParts, name: string, body: PullBody): Promise<Readable> {
-  const source = sourceOf(body)
+export async function pullModel(parts: PlatformParts, call: PullCall): Promise<Readable> {
+  const { name } = call.params
+  const source = sourceOf(call.body ?? {})
   const known = (await parts.localModels.list()).some(model => model.name === name)
   if (!known && source.from === undefined) throw noSuchModel(name)
   const lines = new PassThrough()
@@ -26,7 +28,7 @@ export async function pullModel(parts: PlatformParts, name: string, body: PullBo
   const say = (line: object): void => {
     if (!lines.destroyed && !lines.writableNeedDrain) lines.write(`${JSON.stringify(line)}\n`)
   }
-  runPull(parts, name, { ...source, onProgress: progressLines(say) }).then(
+  runPull(parts, call, { ...source, onProgress: progressLines(say) }).then(
     () => finish(lines, { status: 'ready' }),
     error => {
       parts.log.warn({ model: name, err: error }, 'a local model could not be pulled')
@@ -53,19 +55,19 @@ function sourceOf({ from_url: url, from_file: file, sha256 }: PullBody): Source 
 
 async function runPull(
   parts: PlatformParts,
-  name: string,
+  call: PullCall,
   request: Source & { onProgress: (progress: PullProgress) => void },
 ): Promise<void> {
-  await parts.localModels.pull(name, request)
-  await offerModel(parts, name)
+  await parts.localModels.pull(call.params.name, request)
+  await offerModel(parts, call)
 }
 
 /** A model that is here can be called: it gets its row and its route, but no price that nobody has set. */
-async function offerModel({ database, localModels }: PlatformParts, name: string): Promise<void> {
-  const card = (await localModels.list()).find(model => model.name === name)
+async function offerModel(parts: PlatformParts, call: PullCall): Promise<void> {
+  const { name } = call.params
+  const card = (await parts.localModels.list()).find(model => model.name === name)
   if (!card) throw new Error(`the model ${name} was pulled, but is not there`)
-  await database.transaction(async tx => {
-    await lockCatalogue(tx)
+  await changeCatalogue(parts, call, async tx => {
     const provider = await findProvider(tx, localProvider)
     if (!provider) throw new Error('the built-in provider of local models is missing')
     await upsertModel(tx, {
@@ -76,7 +78,7 @@ async function offerModel({ database, localModels }: PlatformParts, name: string
       outputTokensMax: card.outputTokensMax || undefined,
     })
     await addRoute(tx, name, { providerId: provider.id, upstreamModel: name })
-    await recordAuthEvent(tx, 'catalogue', '')
+    return { answer: undefined, requested: { local_model: { name, pulled: true } } }
   })
 }
 

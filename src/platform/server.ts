@@ -5,13 +5,15 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
-import { type Endpoint, isByteStream } from '#contract/endpoint.ts'
+import { type Endpoint, isByteStream, isPublic } from '#contract/endpoint.ts'
 import { allEndpoints } from '#contract/endpoints.ts'
 import { apiError } from '#contract/errors.ts'
 import { newRequestId } from '#contract/ids.ts'
 import type { Grant } from '#core/grant.ts'
 import { authenticate, authorize } from './authenticate.ts'
+import type { RawBody } from './handler.ts'
 import { type AnyHandler, handlerOf } from './handlers.ts'
+import { parseJson } from './parse-json.ts'
 import type { PlatformParts } from './platform.ts'
 import { parseQuery } from './query-string.ts'
 import { readInput } from './read-input.ts'
@@ -27,6 +29,10 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Undefined where the row is public. */
     grant: Grant | undefined
+  }
+  interface FastifyContextConfig {
+    /** As the row says. */
+    rawBody?: boolean
   }
 }
 
@@ -79,22 +85,14 @@ function createApp(refusals: Refusals, genReqId: (request: IncomingMessage) => s
 }
 
 const jsonType = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i
-const utf8 = new TextDecoder('utf-8', { fatal: true })
 
 function readBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser<Buffer>(jsonType, { parseAs: 'buffer' }, async (_request: FastifyRequest, body: Buffer) =>
-    body.length === 0 ? undefined : parseJson(body),
-  )
+  app.addContentTypeParser<Buffer>(jsonType, { parseAs: 'buffer' }, async (request: FastifyRequest, body: Buffer) => {
+    if (request.routeOptions.config.rawBody) return body
+    return body.length === 0 ? undefined : parseJson(body)
+  })
   app.addContentTypeParser('application/gzip', async (_request: FastifyRequest, payload: IncomingMessage) => payload)
-}
-
-function parseJson(body: Buffer): unknown {
-  try {
-    return JSON.parse(utf8.decode(body))
-  } catch {
-    throw apiError('invalid_json')
-  }
 }
 
 function addRoute(app: FastifyInstance, parts: PlatformParts, row: Endpoint, run: AnyHandler): void {
@@ -102,10 +100,12 @@ function addRoute(app: FastifyInstance, parts: PlatformParts, row: Endpoint, run
     method: row.method,
     url: row.path.replaceAll(/\{(\w+)\}/g, ':$1'),
     exposeHeadRoute: row.method === 'GET' && !isByteStream(row.answer),
+    config: { rawBody: row.rawBody === true },
     async onRequest(request) {
-      if (row.scope === null) return
-      request.grant = await authenticate(parts, request.raw)
-      authorize(request.grant, row)
+      if (!isPublic(row)) {
+        request.grant = await authenticate(parts, request.raw, row)
+        authorize(request.grant, row)
+      }
       checkEncoding(row, request)
     },
     async handler(request, reply) {
@@ -125,16 +125,24 @@ function checkEncoding(row: Endpoint, { headers }: FastifyRequest): void {
   }
 }
 
-function readRequest({ query, body }: Endpoint, request: FastifyRequest): { query: unknown; body: unknown } {
+function readRequest({ query, body, rawBody }: Endpoint, request: FastifyRequest): { query: unknown; body: unknown } {
   const isStream = request.body instanceof Readable
   if (isByteStream(body) ? !isStream : isStream) {
     throw apiError('wrong_content_type', { sent: request.headers['content-type']?.slice(0, 100) || 'none' })
   }
   return {
     query: query && readInput(query, request.query),
-    body: body === undefined || isByteStream(body) ? request.body : readInput(body, request.body),
+    body: rawBody ? readRaw(request) : readBody(body, request.body),
   }
 }
+
+const readBody = (shape: Endpoint['body'], given: unknown): unknown =>
+  shape === undefined || isByteStream(shape) ? given : readInput(shape, given)
+
+const readRaw = ({ body, headers }: FastifyRequest): RawBody => ({
+  bytes: Buffer.isBuffer(body) ? body : Buffer.alloc(0),
+  headers,
+})
 
 function send(row: Endpoint, reply: FastifyReply, answer: unknown): FastifyReply {
   if (isByteStream(row.answer)) return reply.type(row.answer.contentType).send(answer)

@@ -177,7 +177,7 @@ async function fillPeople(database: Database): Promise<void> {
     `insert into spend_alerts values ('alert-1', 'org-odd', 0, array[null, $1])`,
     `insert into certificates values ('cert-1', 'org-odd', null, $1, 'ff', '2026-01-01', '9999-12-31 23:59:59.999999+00')`,
     `insert into certificate_activations values ('cert-1', 'org-odd')`,
-    `select append_audit_log('org-odd', 'audit-1', 'api_key.created', now(), null, null, 'system', null, null, null, $1)`,
+    `select append_audit_log('org-odd', 'audit-1', 'api_key.created', now(), null, null, 'system', null, null, null, null, $1)`,
   ]
   for (const statement of statements) await run(database, statement, statement.includes('$1') ? [odd] : [])
 }
@@ -263,7 +263,8 @@ test('a restore replaces what was there, and the database guards itself afterwar
 
   await expect(run(into, 'delete from ledger_entries')).rejects.toThrow('append only')
   await expect(run(into, 'delete from audit_logs')).rejects.toThrow('append only')
-  expect(await run(into, `select broken_audit_log('org-odd') as broken`)).toEqual([{ broken: null }])
+  const checked = await run(into, `select entries, first_broken from check_audit_log('org-odd', 0, 10)`)
+  expect(checked).toEqual([{ entries: 1n, first_broken: null }])
   await expect(run(into, `select post_ledger('grant', 'x', array['org-odd/credit'], array[1])`)).rejects.toThrow(
     'sum to zero',
   )

@@ -1,4 +1,7 @@
 /** One SQL for one grant: everything that a request needs to know about its key. */
+import { X509Certificate } from 'node:crypto'
+import { LRUCache } from 'lru-cache'
+import { type HostedTool, hostedTools } from '#contract/hosted-tool-permissions.ts'
 import type { ApiKeyId, OrganizationId, ProjectId, UserId } from '#contract/ids.ts'
 import type { Grant, KeyState, ModelPermissions, Restriction, ScopeLimits } from '#core/grant.ts'
 import type { KeyKind } from '#core/key-format.ts'
@@ -31,6 +34,8 @@ type GrantRow = {
   allowed_origins: string[]
   model_mode: 'allow_list' | 'deny_list' | null
   model_ids: string[] | null
+  tools: Partial<Record<HostedTool, boolean>> | null
+  certificates: { fingerprint: string; content: string }[] | null
   limits: LimitRow[] | null
 }
 
@@ -49,9 +54,9 @@ const projectRoles = `array(
 const assigned = `array(
     select unnest(coalesce(r.permissions, array[a.role_id])) from role_assignments a left join roles r on r.id = a.role_id
       where a.organization_id = k.organization_id and (a.project_id is null or a.project_id = k.project_id)
-        and a.principal_id in (
+        and a.principal_id = any(array(
           select k.owner_user_id union all select k.service_account_id
-          union all select gu.group_id from group_users gu where gu.user_id = k.owner_user_id))`
+          union all select gu.group_id from group_users gu where gu.user_id = k.owner_user_id)))`
 
 const limits = `(select json_agg(json_build_object('scope', l.scope_id, 'model', l.model,
       'requests', l.requests_per_minute, 'tokens', l.tokens_per_minute))
@@ -60,6 +65,11 @@ const limits = `(select json_agg(json_build_object('scope', l.scope_id, 'model',
 const restrictions = `(select json_agg(json_build_object('scope', p.scope_id, 'cidrs', p.allowed_cidrs::text[],
       'origins', p.allowed_origins))
     from key_policies p where p.scope_id in (k.organization_id, k.project_id))`
+
+/** An admin key calls no models, and must be able to take back what was activated by mistake. */
+const certificates = `(select json_agg(json_build_object('fingerprint', c.fingerprint_sha256, 'content', c.content))
+    from certificate_activations a join certificates c on c.id = a.certificate_id
+    where k.project_id is not null and a.scope_id in (k.organization_id, k.project_id))`
 
 const grantByHash = prepared(
   'grant_by_hash',
@@ -72,7 +82,7 @@ const grantByHash = prepared(
      k.disabled_at is not null or coalesce(minter.disabled_at is not null, false) as disabled,
      coalesce(primary_key.revoked_at is null and primary_key.id is not null, false) as asleep,
      k.allowed_cidrs::text[] as allowed_cidrs, k.allowed_origins, ${restrictions} as restrictions,
-     m.mode as model_mode, m.model_ids, ${limits} as limits
+     m.mode as model_mode, m.model_ids, t.tools, ${certificates} as certificates, ${limits} as limits
    from api_keys k
      join organizations o on o.id = k.organization_id
      left join projects p on p.id = k.project_id
@@ -81,6 +91,7 @@ const grantByHash = prepared(
      left join api_keys minter on minter.id = k.minted_by
      left join api_keys primary_key on primary_key.id = k.backup_of
      left join model_permissions m on m.project_id = k.project_id
+     left join hosted_tool_permissions t on t.project_id = k.project_id
    where k.secret_hash = $1`,
 )
 
@@ -108,6 +119,8 @@ function toGrant(row: GrantRow): Grant {
     expiresAtMs: row.expires_at?.getTime() ?? null,
     restrictions: restrictionsOf(row),
     modelPermissions: modelPermissionsOf(row),
+    disabledTools: hostedTools.filter(tool => row.tools?.[tool] === false),
+    certificates: (row.certificates ?? []).map(sharedCertificate),
     organizationLimits: limitsOf(row.limits, row.organization_id),
     projectLimits: limitsOf(row.limits, row.project_id),
   }
@@ -151,6 +164,19 @@ function restrictionsOf(row: GrantRow): Restriction[] {
 
 const modelPermissionsOf = ({ model_mode, model_ids }: GrantRow): ModelPermissions | null =>
   model_mode === null ? null : { mode: model_mode, models: new Set(model_ids ?? []) }
+
+/** Of all organizations together; what does not fit is parsed again. */
+const certificatesKeptMax = 10_000
+const kept = new LRUCache<string, X509Certificate>({ max: certificatesKeptMax })
+
+/** All grants of an organization hold the same few certificates: each is parsed and kept once. */
+function sharedCertificate({ fingerprint, content }: { fingerprint: string; content: string }): X509Certificate {
+  const known = kept.get(fingerprint)
+  if (known) return known
+  const certificate = new X509Certificate(content)
+  kept.set(fingerprint, certificate)
+  return certificate
+}
 
 function limitsOf(rows: LimitRow[] | null, scope: string | null): Map<string, Partial<ScopeLimits>> {
   const found = new Map<string, Partial<ScopeLimits>>()

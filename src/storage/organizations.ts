@@ -40,7 +40,8 @@ export async function insertUser(
 
 /** Whoever has owned the organization the longest. */
 export async function firstOwner(database: Queryable, organization: OrganizationId): Promise<UserId | undefined> {
-  const text = `select id from users where organization_id = $1 and role = 'owner' order by created_at, id limit 1`
+  const text = `select id from users where organization_id = $1 and role = 'owner' and removed_at is null
+    order by created_at, id limit 1`
   const [row] = await database.query<{ id: UserId }>(sql(text), [organization])
   return row?.id
 }
@@ -48,4 +49,9 @@ export async function firstOwner(database: Queryable, organization: Organization
 export async function operatorOrganization(database: Queryable): Promise<OrganizationId | undefined> {
   const [row] = await database.query<{ id: OrganizationId }>(sql('select id from organizations where is_operator'))
   return row?.id
+}
+
+/** Lets one change at a time decide about what is true of the organization as a whole: its last owner, a name taken. */
+export async function lockOrganization(tx: Queryable, id: OrganizationId): Promise<void> {
+  await tx.query(sql('select from organizations where id = $1 for no key update'), [id])
 }

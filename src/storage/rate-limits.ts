@@ -1,35 +1,48 @@
 /** Rate limits that were set for an organization or a project. */
 import type { OrganizationId, ProjectId } from '#contract/ids.ts'
-import type { ScopeLimits } from '#core/grant.ts'
+import { type LimitDimension, limitDimensions } from '#contract/rate-limits.ts'
 import { type Queryable, sql } from './database.ts'
 
-export type SetLimits = ReadonlyMap<string, Partial<ScopeLimits>>
-type LimitRow = { model: string; requests_per_minute: number | null; tokens_per_minute: bigint | null }
+export type Limits = { readonly [Dimension in LimitDimension]?: number | undefined }
+
+const columns = {
+  max_requests_per_1_minute: 'requests_per_minute',
+  max_tokens_per_1_minute: 'tokens_per_minute',
+  max_images_per_1_minute: 'images_per_minute',
+  max_audio_megabytes_per_1_minute: 'audio_megabytes_per_minute',
+  max_requests_per_1_day: 'requests_per_day',
+  batch_1_day_max_input_tokens: 'batch_input_tokens_per_day',
+} as const satisfies Record<LimitDimension, string>
+
+const named = limitDimensions.map(dimension => `${columns[dimension]} as ${dimension}`).join(', ')
+const selectLimits = sql(`select model, ${named} from rate_limits where scope_id = $1`)
+
+type LimitRow = { model: string } & { [Dimension in LimitDimension]: number | bigint | null }
 
 /** By model; '*' for all the others. */
-export async function readLimits(database: Queryable, scope: OrganizationId | ProjectId): Promise<SetLimits> {
-  const text = 'select model, requests_per_minute, tokens_per_minute from rate_limits where scope_id = $1'
-  const rows = await database.query<LimitRow>(sql(text), [scope])
+export async function readLimits(
+  database: Queryable,
+  scope: OrganizationId | ProjectId,
+): Promise<ReadonlyMap<string, Limits>> {
+  const rows = await database.query<LimitRow>(selectLimits, [scope])
   return new Map(rows.map(row => [row.model, toLimits(row)]))
 }
 
-const toLimits = ({ requests_per_minute: requests, tokens_per_minute: tokens }: LimitRow): Partial<ScopeLimits> => ({
-  ...(requests !== null && { requestsPerMinute: requests }),
-  ...(tokens !== null && { tokensPerMinute: Number(tokens) }),
-})
+const toLimits = (row: LimitRow): Limits =>
+  Object.fromEntries(limitDimensions.flatMap(name => (row[name] === null ? [] : [[name, Number(row[name])]])))
+
+const columnNames = limitDimensions.map(dimension => columns[dimension])
+const upsertLimits = sql(`insert into rate_limits (scope_id, model, ${columnNames.join(', ')})
+  values ($1, $2, ${columnNames.map((_, index) => `$${index + 3}`).join(', ')})
+  on conflict (scope_id, model) do update set
+    ${columnNames.map(column => `${column} = coalesce(excluded.${column}, rate_limits.${column})`).join(', ')}`)
 
 /** Sets what is given and leaves the rest as it was. */
 export async function setLimits(
   tx: Queryable,
   scope: OrganizationId | ProjectId,
   model: string,
-  limits: Partial<ScopeLimits>,
+  limits: Limits,
 ): Promise<void> {
-  await tx.query(
-    sql(`insert into rate_limits (scope_id, model, requests_per_minute, tokens_per_minute) values ($1, $2, $3, $4)
-         on conflict (scope_id, model) do update set
-           requests_per_minute = coalesce(excluded.requests_per_minute, rate_limits.requests_per_minute),
-           tokens_per_minute = coalesce(excluded.tokens_per_minute, rate_limits.tokens_per_minute)`),
-    [scope, model, limits.requestsPerMinute ?? null, limits.tokensPerMinute ?? null],
-  )
+  await tx.query(upsertLimits, [scope, model, ...limitDimensions.map(dimension => limits[dimension] ?? null)])
 }

@@ -107,8 +107,10 @@ async function replace(session: Queryable, backup: OpenBackup, options: RestoreO
   await beginLocked(session)
   const tables = await fittingTables(session, backup.header)
   await keepLiveLeases(session)
-  await session.query(sql(`truncate ${quoted(backupTables)}`))
-  const rows = await loosened(session, () => insertAll(session, tables, backup))
+  const rows = await loosened(session, async () => {
+    await session.query(sql(`truncate ${quoted(backupTables)}`))
+    return insertAll(session, tables, backup)
+  })
   for (const table of tables) await advanceIdentities(session, table)
   await checkLedger(session)
   await closeRestoredLeases(session)

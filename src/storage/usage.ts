@@ -26,6 +26,8 @@ export type UsageRecord = {
   readonly overrun_nano_usd: string
   readonly duration_ms: number
   readonly first_byte_ms: number | null
+  /** From where the call came; null where the connection was gone before anyone looked. */
+  readonly client_address: string | null
 }
 
 /** How a call ended: whole, or cut by the client, by the provider, by a revoked key, or by our own shutdown. */

@@ -1,57 +1,70 @@
 /** `keyhouse keys create`: prints the new key once, in lines that can be pasted as they are. */
 import type { Command } from 'commander'
-import { dateTime, parseDuration } from '../amounts.ts'
+import { dateTime } from '../amounts.ts'
 import type { Client } from '../client.ts'
+import { projectFor } from '../default-project.ts'
+import type { EnvFile } from '../env-file.ts'
 import { CliError, wrongUsage } from '../exit.ts'
+import { adminKeys, keysOf } from '../find-key.ts'
+import { addKeyOptions, type KeyOptions, keyBody } from '../key-options.ts'
 import { onServer, type Run } from '../server-command.ts'
+import { show } from '../show.ts'
 import { print, printJson, safeText, type Terminal } from '../terminal.ts'
 import { isTestModel, testModel } from '../test-models.ts'
-import type { AdminKey, NewKey, PlatformModel, Project, ProjectKey } from '../wire.ts'
+import type { AdminKey, NewKey, PlatformModel, ProjectKey } from '../wire.ts'
+import { type EnvOptions, envFileFor, keepInFile, offerToIgnore } from './keys-env.ts'
 
-type CreateOptions = {
-  name?: string
-  project?: string
-  scopes?: string
-  readOnly?: true
-  expires?: string
-  test?: true
-  admin?: true
-}
+type CreateOptions = KeyOptions &
+  EnvOptions & {
+    name?: string
+    project?: string
+    backupOf?: string
+    test?: true
+    admin?: true
+  }
 
 export function defineCreate(command: Command, terminal: Terminal): void {
-  command
+  addKeyOptions(command)
     .option('--name <name>', 'what it is for')
     .option('--project <id>', 'the project that pays; the first active one when not given')
-    .option('--scopes <a,b>', 'only these permissions, as in model.request,api.model.read; all when not given')
-    .option('--read-only', 'may read everything and change nothing')
-    .option('--expires <duration>', 'refused after that time, as in 30d or 12h; never when not given')
+    .option('--backup-of <id>', 'sleeps until that key is revoked, and then takes its place')
     .option('--test', 'reaches only the deterministic test models')
     .option('--admin', 'manages the organization and cannot call models')
+    .option('--env <file>', 'write it into that .env file instead of showing it')
+    .option('--env-name <name>', 'under this name (default KEYHOUSE_API_KEY)')
+    .option('--ignore', 'add the file to .gitignore where git does not ignore it')
   onServer<CreateOptions>(command, terminal, async context => {
     checkTogether(context.options)
     await (context.options.admin ? createAdminKey(context) : createProjectKey(context))
   })
 }
 
-function checkTogether({ admin, project, scopes, readOnly, test }: CreateOptions): void {
-  if (scopes !== undefined && readOnly) throw wrongUsage('Give either --scopes or --read-only.')
-  if (admin && (project !== undefined || scopes !== undefined || readOnly || test))
-    throw wrongUsage('An admin key belongs to the organization: --admin goes only with --name and --expires.')
+function checkTogether(options: CreateOptions): void {
+  const { admin, project, test, cidr, origin, rotateEvery, backupOf, env, envName, ignore } = options
+  if (env === undefined && (envName !== undefined || ignore)) throw wrongUsage('--env-name and --ignore go with --env.')
+  if (admin && [project, test, cidr, origin, rotateEvery, backupOf].some(option => option !== undefined))
+    throw wrongUsage('An admin key belongs to the organization: --admin goes with --name, --scopes, --expires, --env.')
 }
 
 const createProjectKey: Run<CreateOptions> = async ({ client, terminal, options }) => {
+  const file = await envFileFor(options, 'KEYHOUSE_API_KEY')
+  const settings = keyBody(options)
   const project = await projectFor(client, options.project)
-  const scopes = options.readOnly ? ['api.all.read'] : options.scopes?.split(',').map(scope => scope.trim())
-  const body = { ...nameAndExpiry(options, terminal), scopes, test: options.test }
-  const path = `/v1/organization/projects/${encodeURIComponent(project.id)}/api_keys`
-  const key = await client.post<NewKey<ProjectKey>>(path, body)
+  const body = { name: nameOf(options, terminal), ...settings, test: options.test, backup_of: options.backupOf }
+  const keys = keysOf(project.id)
+  const key = await client.post<NewKey<ProjectKey>>(keys, body)
+  if (file) return writeKey({ client, terminal, options }, file, { ...key, path: `${keys}/${key.id}` })
   if (options.json) return void printJson(terminal, { ...key, project_id: project.id })
   print(terminal, `${created(key)} for ${safeText(project.name)}${expiry(key)}. ${onlyNow}`)
   print(terminal, firstCall(client.server.url, key.value, options.test ? testModel : await chatModel(client)))
 }
 
 const createAdminKey: Run<CreateOptions> = async ({ client, terminal, options }) => {
-  const key = await client.post<NewKey<AdminKey>>('/v1/organization/admin_api_keys', nameAndExpiry(options, terminal))
+  const file = await envFileFor(options, 'KEYHOUSE_ADMIN_KEY')
+  const { scopes, expires_in_seconds } = keyBody(options)
+  const body = { name: nameOf(options, terminal), scopes, expires_in_seconds }
+  const key = await client.post<NewKey<AdminKey>>(adminKeys, body)
+  if (file) return writeKey({ client, terminal, options }, file, { ...key, path: `${adminKeys}/${key.id}` })
   if (options.json) return void printJson(terminal, key)
   print(terminal, `${created(key)}${expiry(key)}; it manages everything in the organization. ${onlyNow}`)
   print(terminal, `\n  export KEYHOUSE_ADMIN_KEY=${key.value}\n  export KEYHOUSE_URL=${client.server.url}`)
@@ -59,17 +72,20 @@ const createAdminKey: Run<CreateOptions> = async ({ client, terminal, options })
 
 const onlyNow = 'It is shown only now and kept nowhere:'
 
-function nameAndExpiry({ name, expires }: CreateOptions, { now }: Terminal) {
-  const expiresInSeconds = expires === undefined ? undefined : parseDuration(expires)
-  return { name: name ?? `cli ${dateTime(now() / 1000)}`, expires_in_seconds: expiresInSeconds }
-}
+const nameOf = ({ name }: CreateOptions, { now }: Terminal): string => name ?? `cli ${dateTime(now() / 1000)}`
 
-async function projectFor(client: Client, id: string | undefined): Promise<Project> {
-  if (id !== undefined) return client.get(`/v1/organization/projects/${encodeURIComponent(id)}`)
-  const projects = await client.list<Project>('/v1/organization/projects', { order: 'asc' })
-  const first = projects.find(({ status }) => status === 'active')
-  if (first) return first
-  throw new CliError('notFound', 'There is no active project. Create one: keyhouse projects create NAME')
+type Context = Pick<Parameters<Run<CreateOptions>>[0], 'client' | 'terminal' | 'options'>
+
+async function writeKey(
+  { client, terminal, options }: Context,
+  file: EnvFile,
+  { path, ...key }: NewKey<AnyKey> & { path: string },
+): Promise<void> {
+  const { value, ...shown } = key
+  await keepInFile(client, file, { value, path })
+  show({ terminal, options }, { ...shown, env_file: file.path }, `${created(key)}${expiry(key)}.`)
+  if (!options.json) print(terminal, `Wrote ${file.name} to ${file.path}, which only you can read.`)
+  await offerToIgnore(file, options, terminal)
 }
 
 type AnyKey = AdminKey | ProjectKey

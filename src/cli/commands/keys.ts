@@ -2,15 +2,13 @@
 import type { Command } from 'commander'
 import { ago, dateTime } from '../amounts.ts'
 import type { Client } from '../client.ts'
-import { CliError } from '../exit.ts'
+import { adminKeys, anyKeyPath, keysOf } from '../find-key.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import type { AdminKey, Project, ProjectKey } from '../wire.ts'
+import { defineChanges } from './keys-change.ts'
 import { defineCreate } from './keys-create.ts'
-
-const adminKeys = '/v1/organization/admin_api_keys'
-const keysOf = (project: string): string => `/v1/organization/projects/${encodeURIComponent(project)}/api_keys`
 
 export function define(command: Command, terminal: Terminal): void {
   defineCreate(command.command('create').description('a new key, shown once'), terminal)
@@ -26,6 +24,7 @@ export function define(command: Command, terminal: Terminal): void {
     .argument('<id>', 'key_…, as `keyhouse keys list` shows it')
     .option('--project <id>', 'the project that it belongs to; found when not given')
   onServer(revoke, terminal, revokeKey)
+  defineChanges(command, terminal)
 }
 
 type ListedKey = AdminKey | (ProjectKey & { project: Project })
@@ -35,7 +34,7 @@ const adminColumns = (nowMs: number): readonly Column<ListedKey>[] => [
   { title: 'name', cell: ({ name }) => name },
   { title: 'key', cell: ({ redacted_value }) => redacted_value },
   { title: 'last used', cell: ({ last_used_at }) => ago(last_used_at, nowMs) },
-  { title: 'expires (UTC)', cell: ({ expires_at }) => (expires_at === null ? 'never' : dateTime(expires_at)) },
+  { title: 'expires (UTC)', cell: ends },
 ]
 
 const projectColumns = (nowMs: number): readonly Column<ListedKey>[] => [
@@ -45,8 +44,21 @@ const projectColumns = (nowMs: number): readonly Column<ListedKey>[] => [
   ...adminColumns(nowMs).slice(3),
 ]
 
-function may({ scopes, owner_project_access: access, kind }: ProjectKey): string {
+function ends(key: ListedKey): string {
+  const at = key.expires_at === null ? 'never' : dateTime(key.expires_at)
+  return 'rotation_due' in key && key.rotation_due ? `${at}; rotation is due` : at
+}
+
+const sleeping: Partial<Record<ProjectKey['status'], string>> = {
+  disabled: 'nothing: disabled',
+  asleep: 'nothing yet: a backup',
+  expired: 'nothing: expired',
+}
+
+function may({ scopes, owner_project_access: access, kind, status }: ProjectKey): string {
   if (access === 'inactive') return 'nothing: inactive'
+  const asleep = sleeping[status]
+  if (asleep !== undefined) return asleep
   if (scopes.length === 0) return kind === 'test' ? 'call test models' : 'everything'
   return scopes.includes('api.all.read') ? 'read only' : scopes.join(', ')
 }
@@ -80,33 +92,7 @@ const projectsOf = async (client: Client, id: string | undefined): Promise<Proje
     : [await client.get<Project>(`/v1/organization/projects/${encodeURIComponent(id)}`)]
 
 const revokeKey: Run<{ project?: string }> = async ({ client, terminal, options, words: [id = ''] }) => {
-  const path =
-    options.project === undefined ? await findKey(client, id) : `${keysOf(options.project)}/${encodeURIComponent(id)}`
-  const deleted = await client.delete<object>(path)
+  const deleted = await client.delete<object>(await anyKeyPath(client, id, options.project))
   if (options.json) printJson(terminal, deleted)
   else print(terminal, `Revoked ${id}. Every server refuses it within a second, and its running streams are cut.`)
-}
-
-/** A key's id does not say where it lives: look among the admin keys, then in each project. */
-async function findKey(client: Client, id: string): Promise<string> {
-  const projects = await client.list<Project>('/v1/organization/projects', { include_archived: 'true' })
-  const folders = [adminKeys, ...projects.map(project => keysOf(project.id))]
-  for (const folder of folders) {
-    const path = `${folder}/${encodeURIComponent(id)}`
-    if (await exists(client, path)) return path
-  }
-  throw new CliError(
-    'notFound',
-    `There is no key ${id}. \`keyhouse keys list\` and \`keyhouse keys list --admin\` show them.`,
-  )
-}
-
-async function exists(client: Client, path: string): Promise<boolean> {
-  try {
-    await client.get(path)
-    return true
-  } catch (error) {
-    if (error instanceof CliError && error.reason === 'notFound') return false
-    throw error
-  }
 }

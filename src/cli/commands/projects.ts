@@ -4,6 +4,7 @@ import { onServer, type Run } from '../server-command.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import type { Project } from '../wire.ts'
+import { defineProjectUsers } from './project-users.ts'
 
 export function define(command: Command, terminal: Terminal): void {
   onServer(
@@ -12,6 +13,7 @@ export function define(command: Command, terminal: Terminal): void {
     listProjects,
   )
   onServer(command.command('create').description('a new project').argument('<name>'), terminal, createProject)
+  defineProjectUsers(command.command('users').description('the members of a project'), terminal)
 }
 
 const columns: readonly Column<Project>[] = [

@@ -2,7 +2,11 @@
 
 -- People ---------------------------------------------------------------------------------------------------------
 
-alter table users add column picture text, add column removed_at timestamptz;
+alter table users
+  add column picture text,
+  add column technical_level text,
+  add column developer_persona text,
+  add column removed_at timestamptz;
 alter table users alter column email drop not null;
 -- a person is in an organization once; whoever was removed may come back
 create unique index users_by_email on users (organization_id, lower(email)) where removed_at is null and email is not null;
@@ -10,10 +14,12 @@ create unique index users_by_email on users (organization_id, lower(email)) wher
 create table project_users (
   project_id text not null references projects on delete cascade,
   user_id text not null references users on delete cascade,
-  role text not null check (role in ('owner', 'member', 'viewer')),
+  -- none: only what the roles that are assigned besides give
+  role text not null check (role in ('owner', 'member', 'viewer', 'none')),
   added_at timestamptz not null default now(),
   primary key (project_id, user_id)
 );
+create index project_users_by_time on project_users (project_id, added_at, user_id);
 create index project_users_by_user on project_users (user_id);
 -- whoever owns a key of a project is a member of it
 insert into project_users (project_id, user_id, role)
@@ -35,15 +41,17 @@ create table group_users (
   primary key (group_id, user_id)
 );
 create index group_users_by_user on group_users (user_id);
+create index group_users_by_time on group_users (group_id, added_at, user_id);
 
 create table project_groups (
   project_id text not null references projects on delete cascade,
   group_id text not null references groups on delete cascade,
-  role text not null check (role in ('owner', 'member', 'viewer')),
+  role text not null check (role in ('owner', 'member', 'viewer', 'none')),
   created_at timestamptz not null default now(),
   primary key (project_id, group_id)
 );
 create index project_groups_by_group on project_groups (group_id);
+create index project_groups_by_time on project_groups (project_id, created_at, group_id);
 
 create table invites (
   id text primary key,
@@ -60,6 +68,7 @@ create table invites (
   deleted_at timestamptz
 );
 create index invites_by_organization on invites (organization_id, created_at, id) where deleted_at is null;
+create index invites_by_email on invites (organization_id, lower(email)) where deleted_at is null and accepted_at is null;
 
 -- Roles ----------------------------------------------------------------------------------------------------------
 
@@ -77,6 +86,7 @@ create table roles (
   updated_at timestamptz not null default now()
 );
 create unique index roles_by_name on roles (organization_id, coalesce(project_id, ''), lower(name));
+create index roles_by_time on roles (organization_id, coalesce(project_id, ''), created_at, id);
 
 create table role_assignments (
   -- of `roles`, or the id of a predefined role
@@ -124,10 +134,13 @@ alter table api_keys
   add constraint api_keys_cidrs_max check (cardinality(allowed_cidrs) <= 50),
   add constraint api_keys_origins_max check (cardinality(allowed_origins) <= 50);
 create index api_keys_by_service_account on api_keys (service_account_id) where service_account_id is not null;
-create index api_keys_by_owner on api_keys (owner_user_id) where owner_user_id is not null;
+create index api_keys_by_owner on api_keys (owner_user_id, project_id, created_at, id) where owner_user_id is not null;
 create index api_keys_by_backup on api_keys (backup_of) where backup_of is not null;
-create index api_keys_by_rotation on api_keys (rotated_from) where rotated_from is not null;
-create index api_keys_by_minter on api_keys (minted_by) where minted_by is not null;
+create unique index api_keys_by_rotation on api_keys (rotated_from) where rotated_from is not null;
+create index api_keys_by_minter on api_keys (minted_by, expires_at) where minted_by is not null;
+-- client secrets come by the thousand and are in no list
+drop index api_keys_by_project;
+create index api_keys_by_project on api_keys (project_id, created_at, id) where revoked_at is null and minted_by is null;
 
 -- What restricts organizations and projects ------------------------------------------------------------------------
 
@@ -197,6 +210,7 @@ create table certificates (
   expires_at timestamptz not null,
   created_at timestamptz not null default now()
 );
+create index certificates_by_organization on certificates (organization_id, created_at, id);
 create unique index certificates_once on certificates (organization_id, fingerprint_sha256);
 
 create table certificate_activations (
@@ -224,7 +238,7 @@ create index leak_reports_by_key on leak_reports (api_key_id, reported_at);
 -- The audit log ------------------------------------------------------------------------------------------------------
 
 -- Append only. Each entry carries the hash of the one before it in its organization, so that a missing or changed entry
--- shows: hash = SHA-256 over the previous hash and the entry's own text.
+-- shows: hash = SHA-256 over the previous hash and all that the entry's row says (audit_hash).
 create table audit_logs (
   -- the order within an organization, without gaps
   organization_id text not null references organizations,
@@ -236,6 +250,8 @@ create table audit_logs (
   project_name text,
   actor_kind text not null check (actor_kind in ('session', 'api_key', 'system')),
   actor_id text,
+  -- the key that was used, where one was
+  actor_key_id text,
   actor_email text,
   resource_id text,
   -- OpenAI's wire object, as text: what was hashed is what is kept
@@ -247,15 +263,33 @@ create table audit_logs (
 create index audit_logs_by_time on audit_logs (organization_id, effective_at, number);
 create index audit_logs_by_type on audit_logs (organization_id, type, number);
 create index audit_logs_by_actor on audit_logs (organization_id, actor_id, number);
+create index audit_logs_by_actor_key on audit_logs (organization_id, actor_key_id, number);
+create index audit_logs_by_email on audit_logs (organization_id, lower(actor_email), number) where actor_email is not null;
 create index audit_logs_by_resource on audit_logs (organization_id, resource_id, number);
 create index audit_logs_by_project on audit_logs (organization_id, project_id, number);
-create trigger audit_logs_append_only before update or delete on audit_logs
+create trigger audit_logs_append_only before update or delete or truncate on audit_logs
   for each statement execute function refuse_change();
+-- 0001 forgot this way of taking history out
+create trigger ledger_entries_not_emptied before truncate on ledger_entries
+  for each statement execute function refuse_change();
+create trigger ledger_transactions_not_emptied before truncate on ledger_transactions
+  for each statement execute function refuse_change();
+create trigger prices_not_emptied before truncate on prices
+  for each statement execute function refuse_change();
+
+-- Over every column, as one JSON array: a filter must not find what the entry itself does not say.
+create function audit_hash(
+  previous bytea, number bigint, id text, type text, at timestamptz, project text, project_name text, actor_kind text,
+  actor text, actor_key text, actor_email text, resource text, entry text
+) returns bytea language sql stable as $$
+  select sha256(previous || convert_to(json_build_array(number, id, type, extract(epoch from at), project, project_name,
+    actor_kind, actor, actor_key, actor_email, resource, entry)::text, 'UTF8'))
+$$;
 
 -- Appends one entry. Locks the organization's chain until the transaction ends, so it belongs near its end.
 create function append_audit_log(
   organization text, entry_id text, entry_type text, at timestamptz, project text, project_name text,
-  actor_kind text, actor text, actor_email text, resource text, entry text
+  actor_kind text, actor text, actor_key text, actor_email text, resource text, entry text
 ) returns bigint language plpgsql as $$
 declare
   last_number bigint;
@@ -267,20 +301,72 @@ begin
   last_number := coalesce(last_number, 0);
   last_hash := coalesce(last_hash, sha256(convert_to(organization, 'UTF8')));
   insert into audit_logs values (organization, last_number + 1, entry_id, entry_type, at, project, project_name,
-    actor_kind, actor, actor_email, resource, entry, last_hash,
-    sha256(last_hash || convert_to((last_number + 1)::text || entry_id || entry, 'UTF8')));
+    actor_kind, actor, actor_key, actor_email, resource, entry, last_hash,
+    audit_hash(last_hash, last_number + 1, entry_id, entry_type, at, project, project_name, actor_kind, actor, actor_key,
+      actor_email, resource, entry));
   return last_number + 1;
 end $$;
 
--- The first entry whose hash, number or predecessor is not what it must be; null when the chain is whole.
-create function broken_audit_log(organization text) returns bigint language sql stable as $$
-  select min(number) from (
-    select number, hash, previous_hash, id, entry,
-      lag(hash) over (order by number) as hash_before,
-      row_number() over (order by number) as place
-    from audit_logs where organization_id = organization
+-- Of the entries numbered after+1 to until: how many there are, and the first whose hash, number or predecessor is not
+-- what it must be. In pieces, because a whole log may take longer than one statement may.
+create function check_audit_log(organization text, after bigint, until bigint)
+returns table (entries bigint, first_broken bigint) language sql stable as $$
+  select count(*), min(number) filter (where number <> place or previous_hash is distinct from hash_before
+    or hash <> audit_hash(previous_hash, number, id, type, effective_at, project_id, project_name, actor_kind, actor_id,
+      actor_key_id, actor_email, resource_id, entry))
+  from (
+    select l.*, after + row_number() over (order by l.number) as place,
+      case when row_number() over (order by l.number) > 1 then lag(l.hash) over (order by l.number)
+        when after = 0 then sha256(convert_to(organization, 'UTF8'))
+        else (select b.hash from audit_logs b where b.organization_id = organization and b.number = after)
+      end as hash_before
+    from audit_logs l where l.organization_id = organization and l.number > after and l.number <= until
   ) chain
-  where number <> place
-    or previous_hash <> coalesce(hash_before, sha256(convert_to(organization, 'UTF8')))
-    or hash <> sha256(previous_hash || convert_to(number::text || id || entry, 'UTF8'))
 $$;
+
+-- Where calls came from --------------------------------------------------------------------------------------------
+
+alter table usage_events add column client_address inet;
+create index usage_events_by_key on usage_events (api_key_id, occurred_at);
+
+-- As in 0001, with the address. A record that an older journal kept has none.
+create or replace function settle_usage(batch json) returns integer language plpgsql as $$
+declare
+  fresh integer;
+begin
+  create temp table if not exists settling (
+    lease_id uuid, organization_id text, api_key_id text, occurred_at timestamptz, charged bigint, overrun bigint
+  ) on commit delete rows;
+  with added as (
+    insert into usage_events
+      select r.* from json_to_recordset(batch) as r (
+        id uuid, occurred_at timestamptz, request_id text, organization_id text, project_id text, api_key_id text,
+        user_id text, endpoint text, model text, provider text, upstream_model text, outcome text, estimated boolean,
+        input_tokens integer, cached_input_tokens integer, output_tokens integer, reasoning_tokens integer,
+        price_id bigint, lease_id uuid, charged_nano_usd bigint, overrun_nano_usd bigint, duration_ms integer,
+        first_byte_ms integer, client_address inet)
+      on conflict do nothing
+      returning lease_id, organization_id, api_key_id, occurred_at, charged_nano_usd, overrun_nano_usd
+  )
+  insert into settling select * from added;
+  get diagnostics fresh = row_count;
+  if fresh = 0 then return 0; end if;
+
+  -- in one order, as everybody locks leases
+  perform from leases l where l.id in (select s.lease_id from settling s where charged > 0) order by l.id for no key update;
+  update leases l set settled_nano_usd = l.settled_nano_usd + s.charged
+    from (select lease_id, sum(charged)::bigint charged from settling where charged > 0 group by lease_id) s
+    where l.id = s.lease_id;
+
+  perform post_ledger('usage', 'usage ' || gen_random_uuid(), array_agg(account), array_agg(amount))
+    from (
+      select organization_id || '/leased' account, -sum(charged)::bigint amount from settling group by 1
+      union all select 'platform/overrun', -sum(overrun)::bigint from settling
+      union all select 'platform/revenue', sum(charged + overrun)::bigint from settling
+    ) sums having bool_or(amount <> 0);
+
+  update api_keys k set last_used_at = s.used
+    from (select api_key_id, max(occurred_at) used from settling group by 1) s
+    where k.id = s.api_key_id and (k.last_used_at is null or k.last_used_at < s.used - interval '30 seconds');
+  return fresh;
+end $$;

@@ -1,0 +1,26 @@
+/** `keyhouse data-retention`: what is kept of the content of calls. */
+import type { Command } from 'commander'
+import { onServer, type Run } from '../server-command.ts'
+import { eitherPlace, ofEither, type ProjectOption } from '../settings-place.ts'
+import { print, printJson, type Terminal } from '../terminal.ts'
+import type { DataRetention } from '../wire.ts'
+
+export function define(command: Command, terminal: Terminal): void {
+  const show = command.command('show', { isDefault: true }).description('what is set')
+  onServer<ProjectOption>(ofEither(show), terminal, async ({ client, options }) => {
+    const { path, name } = await eitherPlace(client, options.project)
+    say(terminal, options, name, await client.get<DataRetention>(`${path}/data_retention`))
+  })
+  const set = command.command('set').description('set it').argument('<type>', 'as zero_data_retention')
+  onServer(ofEither(set), terminal, setRetention)
+}
+
+const setRetention: Run<ProjectOption> = async ({ client, terminal, options, words: [type = ''] }) => {
+  const { path, name } = await eitherPlace(client, options.project)
+  say(terminal, options, name, await client.post<DataRetention>(`${path}/data_retention`, { retention_type: type }))
+}
+
+function say(terminal: Terminal, { json }: { readonly json?: true }, name: string, retention: DataRetention): void {
+  if (json) printJson(terminal, retention)
+  else print(terminal, `Data retention of ${name}: ${retention.type}.`)
+}

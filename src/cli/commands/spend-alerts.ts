@@ -1,0 +1,59 @@
+/** `keyhouse spend-alerts`: who is told when the organization, or a project, has spent so much in a calendar month. */
+import type { Command } from 'commander'
+import { readCents, showCents } from '../cents.ts'
+import { onServer, type Run } from '../server-command.ts'
+import { eitherPlace, ofEither, type ProjectOption } from '../settings-place.ts'
+import { type Column, table } from '../table.ts'
+import { print, printJson, type Terminal } from '../terminal.ts'
+import type { SpendAlert } from '../wire.ts'
+
+export function define(command: Command, terminal: Terminal): void {
+  const list = command.command('list', { isDefault: true }).description('the amounts and who is told')
+  onServer(ofEither(list), terminal, listAlerts)
+  const add = command
+    .command('add')
+    .description('an alert at an amount a month (UTC)')
+    .argument('<usd>', 'dollars, as in 50 or 12.50')
+    .requiredOption('--to <a,b>', 'e-mail addresses, separated by commas')
+    .option('--prefix <text>', "what the mails' subjects begin with")
+  onServer<AddOptions>(ofEither(add), terminal, addAlert)
+  const remove = command.command('remove').description('no such alert any more').argument('<id>', 'alert_…')
+  onServer(ofEither(remove), terminal, removeAlert)
+}
+
+const columns: readonly Column<SpendAlert>[] = [
+  { title: 'id', cell: ({ id }) => id },
+  { title: 'a month', align: 'right', cell: ({ threshold_amount }) => showCents(threshold_amount) },
+  { title: 'told', cell: ({ notification_channel: { recipients } }) => recipients.join(', ') },
+  { title: 'subject', cell: ({ notification_channel: { subject_prefix } }) => subject_prefix ?? '' },
+]
+
+const listAlerts: Run<ProjectOption> = async ({ client, terminal, options }) => {
+  const { path, name } = await eitherPlace(client, options.project)
+  const alerts = await client.list<SpendAlert>(`${path}/spend_alerts`)
+  if (options.json) return void printJson(terminal, { object: 'list', data: alerts })
+  print(terminal, alerts.length === 0 ? `No spend alerts for ${name}.` : table(terminal, columns, alerts))
+}
+
+type AddOptions = ProjectOption & { to: string; prefix?: string }
+
+const addAlert: Run<AddOptions> = async ({ client, terminal, options, words: [amount = ''] }) => {
+  const recipients = options.to.split(',').map(address => address.trim())
+  const body = {
+    threshold_amount: readCents(amount),
+    currency: 'USD',
+    interval: 'month',
+    notification_channel: { type: 'email', recipients, subject_prefix: options.prefix },
+  }
+  const { path, name } = await eitherPlace(client, options.project)
+  const alert = await client.post<SpendAlert>(`${path}/spend_alerts`, body)
+  if (options.json) return void printJson(terminal, alert)
+  print(terminal, `At ${showCents(alert.threshold_amount)} a month of ${name}: ${recipients.join(', ')} (${alert.id}).`)
+}
+
+const removeAlert: Run<ProjectOption> = async ({ client, terminal, options, words: [id = ''] }) => {
+  const { path } = await eitherPlace(client, options.project)
+  const answer = await client.delete<object>(`${path}/spend_alerts/${encodeURIComponent(id)}`)
+  if (options.json) printJson(terminal, answer)
+  else print(terminal, `Removed ${id}.`)
+}

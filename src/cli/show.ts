@@ -1,0 +1,24 @@
+/** How a command ends: with the API's own answer for machines, with a table or a sentence for people. */
+import { type Column, table } from './table.ts'
+import { print, printJson, type Terminal } from './terminal.ts'
+
+export type Shown = { readonly terminal: Terminal; readonly options: { readonly json?: true } }
+
+export function show({ terminal, options }: Shown, answer: unknown, sentence: string): void {
+  if (options.json) printJson(terminal, answer)
+  else print(terminal, sentence)
+}
+
+/** @param none what to say, and to do next, where there is nothing to list */
+export function showList<Row>(
+  { terminal, options }: Shown,
+  rows: readonly Row[],
+  { columns, none }: { readonly columns: readonly Column<Row>[]; readonly none: string },
+): void {
+  if (options.json) printJson(terminal, { object: 'list', data: rows })
+  else print(terminal, rows.length === 0 ? none : table(terminal, columns, rows))
+}
+
+/** A path of the Administration API, each `…` a name or an id that somebody typed. */
+export const path = (parts: TemplateStringsArray, ...typed: readonly string[]): string =>
+  String.raw({ raw: parts }, ...typed.map(encodeURIComponent))

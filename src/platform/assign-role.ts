@@ -1,0 +1,47 @@
+/** Giving somebody a role, however it is asked for: by an assignment, or as the role of a membership. */
+import { apiError } from '#contract/errors.ts'
+import type { Grant } from '#core/grant.ts'
+import { requireGrantable } from '#core/granting.ts'
+import type { Queryable } from '#storage/database.ts'
+import type { ProjectRow } from '#storage/projects.ts'
+import { insertAssignment, type Principal } from '#storage/role-assignments.ts'
+import { lockRole, type RolePlace } from '#storage/roles.ts'
+import type { AuditEntry } from './change.ts'
+import { predefinedIn, type Role, toRole } from './role.ts'
+
+export type Assignment = { readonly place: RolePlace; readonly principal: Principal; readonly role: Role }
+
+/**
+ * The role as it stays until the transaction ends, predefined or not.
+ * @throws ApiError not_found; beyond_own_permissions where the caller holds less than the role gives
+ */
+export async function assignableRole(tx: Queryable, grant: Grant, place: RolePlace, id: string): Promise<Role> {
+  const row = await lockRole(tx, place, id)
+  const role = row ? toRole(row, place) : predefinedIn(place).find(known => known.id === id)
+  if (!role)
+    throw apiError('not_found', { what: `role of this ${place.projectId === null ? 'organization' : 'project'}` })
+  requireGrantable(grant, role.permissions)
+  return role
+}
+
+/** False when the principal has it already. */
+export const assign = (tx: Queryable, { place, principal, role }: Assignment): Promise<boolean> =>
+  insertAssignment(tx, place, principal, role.id)
+
+export function assignmentEntry(
+  what: 'created' | 'deleted',
+  { place, principal, role }: Omit<Assignment, 'role'> & { readonly role: Pick<Role, 'id'> },
+  project: ProjectRow | null = null,
+): AuditEntry {
+  return {
+    type: `role.assignment.${what}`,
+    project,
+    resourceId: role.id,
+    detail: {
+      principal_id: principal.id,
+      principal_type: principal.kind,
+      resource_id: place.projectId ?? place.organizationId,
+      resource_type: place.projectId === null ? 'api.organization' : 'api.project',
+    },
+  }
+}

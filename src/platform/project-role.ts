@@ -1,0 +1,65 @@
+/** The role of a membership in a project, as callers name it. */
+import { apiError } from '#contract/errors.ts'
+import type { Grant } from '#core/grant.ts'
+import { requireGrantable } from '#core/granting.ts'
+import { type ProjectRole, permissionsOf } from '#core/roles.ts'
+import type { Queryable } from '#storage/database.ts'
+import type { ProjectRow } from '#storage/projects.ts'
+import type { Principal } from '#storage/role-assignments.ts'
+import { assign, assignableRole, assignmentEntry } from './assign-role.ts'
+import type { AuditEntry } from './change.ts'
+import { predefined, type Role } from './role.ts'
+
+export type GivenRole = {
+  readonly role: ProjectRole
+  /** A custom role, which is assigned beside a membership that gives nothing itself. */
+  readonly custom: Role | null
+}
+
+const byName: ReadonlySet<string> = new Set<ProjectRole>(['owner', 'member', 'viewer', 'none'])
+// Checked by the set above, which holds these alone
+const isProjectRole = (name: string): name is ProjectRole => byName.has(name)
+
+/**
+ * @param given `owner`, `member`, `viewer`, `none`, or the id of a predefined or custom role of the project
+ * @throws ApiError not_found; beyond_own_permissions where the caller holds less than the role gives
+ */
+export async function givenProjectRole(
+  tx: Queryable,
+  { grant, project, given }: { grant: Grant; project: ProjectRow; given: string },
+): Promise<GivenRole> {
+  const known = predefined(given)
+  const name = known?.resource_type === 'api.project' ? known.name : given
+  if (isProjectRole(name)) {
+    requireGrantable(grant, projectPermissions(name))
+    return { role: name, custom: null }
+  }
+  if (!name.startsWith('role')) throw noSuchRole(name)
+  const place = { organizationId: grant.organizationId, projectId: project.id }
+  return { role: 'none', custom: await assignableRole(tx, grant, place, name) }
+}
+
+export const projectPermissions = (role: ProjectRole): ReadonlySet<string> =>
+  permissionsOf({ organizationRole: null, projectRoles: [role], assigned: [] })
+
+const noSuchRole = (name: string): Error =>
+  apiError('invalid_parameter', {
+    param: 'role',
+    message: `Invalid 'role': expected owner, member, viewer, none or the id of a role, but got '${name.slice(0, 60)}' instead.`,
+  })
+
+/** The assignment that a custom role comes with, and what to tell of it. */
+export async function assignCustom(
+  tx: Queryable,
+  {
+    grant,
+    project,
+    principal,
+    custom,
+  }: { grant: Grant; project: ProjectRow; principal: Principal; custom: Role | null },
+): Promise<AuditEntry[]> {
+  if (custom === null) return []
+  const place = { organizationId: grant.organizationId, projectId: project.id }
+  const assignment = { place, principal, role: custom }
+  return (await assign(tx, assignment)) ? [assignmentEntry('created', assignment, project)] : []
+}

@@ -1,0 +1,95 @@
+/** Invitations. Of the token that accepts one, only the SHA-256 is kept. */
+
+import type { OrganizationId } from '#contract/ids.ts'
+import type { InviteProject } from '#contract/invites.ts'
+import type { OrganizationRole } from '#core/roles.ts'
+import { only, type Queryable, sql } from './database.ts'
+import { behindCursor, type Order, type Page, type PageRequest, rowsToRead, toPage } from './keyset.ts'
+
+export type InviteRow = {
+  id: string
+  organization_id: OrganizationId
+  email: string
+  role: OrganizationRole
+  projects: InviteProject[]
+  created_at: Date
+  expires_at: Date
+  accepted_at: Date | null
+}
+
+const columns = `invites.id, invites.organization_id, invites.email, invites.role, invites.projects,
+  invites.created_at, invites.expires_at, invites.accepted_at`
+const inOrganization = (row: string): string => `${row}.organization_id = $1 and ${row}.deleted_at is null`
+const inviteList = { table: 'invites', columns: ['created_at', 'id'], id: 'id', within: inOrganization('c') }
+const invitesPage = (order: Order): string =>
+  `select ${columns} from invites where ${inOrganization('invites')} and ${behindCursor(inviteList, order, ['$2', '$3'])}`
+
+export async function listInvites(
+  database: Queryable,
+  organization: OrganizationId,
+  page: PageRequest,
+): Promise<Page<InviteRow>> {
+  const values = [organization, page.after ?? null, rowsToRead(page)]
+  return toPage(await database.query<InviteRow>(sql(invitesPage(page.order)), values), page)
+}
+
+const inviteById = sql(`select ${columns} from invites where ${inOrganization('invites')} and id = $2`)
+
+export async function findInvite(
+  database: Queryable,
+  organization: OrganizationId,
+  id: string,
+): Promise<InviteRow | undefined> {
+  const [row] = await database.query<InviteRow>(inviteById, [organization, id])
+  return row
+}
+
+/** Holds it until the transaction ends: it is accepted or withdrawn, never both. */
+export async function lockInvite(
+  tx: Queryable,
+  organization: OrganizationId,
+  id: string,
+): Promise<InviteRow | undefined> {
+  const [row] = await tx.query<InviteRow>(sql(`${inviteById.text} for update`), [organization, id])
+  return row
+}
+
+export async function findInviteByToken(database: Queryable, tokenHash: Buffer): Promise<InviteRow | undefined> {
+  const text = `select ${columns} from invites where token_hash = $1 and deleted_at is null`
+  const [row] = await database.query<InviteRow>(sql(text), [tokenHash])
+  return row
+}
+
+/** To be asked while the organization is locked. */
+export async function isInvitePending(
+  tx: Queryable,
+  organization: OrganizationId,
+  { email, now }: { readonly email: string; readonly now: Date },
+): Promise<boolean> {
+  const text = `select from invites where ${inOrganization('invites')} and lower(email) = lower($2)
+    and accepted_at is null and expires_at > $3`
+  return (await tx.query(sql(text), [organization, email, now])).length > 0
+}
+
+export type NewInvite = Pick<InviteRow, 'id' | 'email' | 'role'> & {
+  readonly organizationId: OrganizationId
+  readonly projects: readonly InviteProject[]
+  readonly tokenHash: Buffer
+  readonly expiresAt: Date
+}
+
+export async function insertInvite(tx: Queryable, invite: NewInvite): Promise<InviteRow> {
+  const text = `insert into invites (id, organization_id, email, role, projects, token_hash, expires_at)
+    values ($1, $2, $3, $4, $5, $6, $7) returning ${columns}`
+  const { id, organizationId, email, role, projects, tokenHash, expiresAt } = invite
+  const values = [id, organizationId, email, role, JSON.stringify(projects), tokenHash, expiresAt]
+  return only(await tx.query<InviteRow>(sql(text), values))
+}
+
+export async function markAccepted(tx: Queryable, id: string, at: Date): Promise<void> {
+  await tx.query(sql('update invites set accepted_at = $2 where id = $1'), [id, at])
+}
+
+export async function withdrawInvite(tx: Queryable, id: string): Promise<void> {
+  await tx.query(sql('update invites set deleted_at = now() where id = $1'), [id])
+}
