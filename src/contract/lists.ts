@@ -22,7 +22,6 @@ export const listQuery = z.strictObject({
   limit: queryInteger(1, listLimitMax).default(listLimitDefault),
   order: z.enum(['asc', 'desc']).default('asc').describe('By time of creation.'),
 })
-type ListQuery = z.output<typeof listQuery>
 
 export const listOf = <Item extends z.ZodType>(item: Item) =>
   z.object({

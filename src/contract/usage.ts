@@ -8,7 +8,6 @@ export const bucketWidths = {
   '1h': { seconds: 3_600, limitDefault: 24, limitMax: 168 },
   '1d': { seconds: 86_400, limitDefault: 7, limitMax: 31 },
 } as const
-type BucketWidth = keyof typeof bucketWidths
 export const costBuckets = { seconds: 86_400, limitDefault: 7, limitMax: 180 } as const
 
 /** The year 9999, beyond which neither JavaScript nor PostgreSQL shows a date as people do. */

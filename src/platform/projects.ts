@@ -26,7 +26,7 @@ export const projectHandlers: Handlers<typeof projects> = {
     const { organizationId } = call.grant
     return change(parts, call, async tx => {
       const row = await insertProject(tx, { id: newId('project'), organizationId, name: call.body.name })
-      return changed(row, 'project.created', { data: { name: row.name } })
+      return changed(row, 'project.created', { data: { name: row.name, title: row.name } })
     })
   },
 
@@ -39,7 +39,7 @@ export const projectHandlers: Handlers<typeof projects> = {
     return change(parts, call, async tx => {
       const { id } = await activeProject(tx, grant, params.project_id)
       const row = existing(await renameProject(tx, grant.organizationId, { id, name: body.name }))
-      return changed(row, 'project.updated', { changes_requested: { name: body.name } })
+      return changed(row, 'project.updated', { changes_requested: { title: body.name } })
     })
   },
 

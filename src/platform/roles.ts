@@ -176,7 +176,7 @@ const updated = (before: RoleRow, after: RoleRow, project: ProjectRow | null): A
   detail: {
     changes_requested: {
       role_name: after.name,
-      description: after.description,
+      description: after.description ?? '',
       permissions_added: after.permissions.filter(permission => !before.permissions.includes(permission)),
       permissions_removed: before.permissions.filter(permission => !after.permissions.includes(permission)),
     },

@@ -29,9 +29,18 @@ const projectRole = { role_id: 'project_role_id' }
 const projectAlert = { alert_id: 'project_alert_id' }
 const spareKey = { key_id: 'spare_key_id' }
 
-const email = (name: string): string => `${name}@example.com`
+/** A person has one address in the whole of Keyhouse, so each walk has people of its own. */
+const email = (name: string, { walk }: Ids): string => `${name}.${walk}@example.com`
 const limit = { threshold_amount: 5_000, currency: 'USD', interval: 'month' }
-const alert = { ...limit, notification_channel: { type: 'email', recipients: [email('finance')] } }
+const alert = { ...limit, notification_channel: { type: 'email', recipients: ['finance@example.com'] } }
+const limits = {
+  max_requests_per_1_minute: 7,
+  max_tokens_per_1_minute: 9_000,
+  max_images_per_1_minute: 1,
+  max_audio_megabytes_per_1_minute: 1,
+  max_requests_per_1_day: 100,
+  batch_1_day_max_input_tokens: 1_000,
+}
 const authority = makeCertificate({ name: 'Steps', authority: true }).pem
 const certificateIds = ({ certificate_id }: Ids) => ({ certificate_ids: [certificate_id] })
 const userId = ({ user_id }: Ids) => ({ user_id })
@@ -42,10 +51,10 @@ const makeAll: readonly Step[] = [
   step('adminApiKeys.create', { body: { name: 'steps', expires_in_seconds: 3_600 }, keep: id('admin_key_id') }),
   step('projects.create', { body: { name: 'Steps' }, keep: id('project_id') }),
   step('invites.create', {
-    body: ({ project_id }: Ids) => ({
-      email: email('ada'),
+    body: (ids: Ids) => ({
+      email: email('ada', ids),
       role: 'reader',
-      projects: [{ id: project_id, role: 'member' }],
+      projects: [{ id: ids.project_id, role: 'member' }],
     }),
     keep: { token: 'token', invite_id: 'id' },
   }),
@@ -54,9 +63,15 @@ const makeAll: readonly Step[] = [
     body: ({ token }: Ids) => ({ token, name: 'Ada' }),
     keep: id('member_id'),
   }),
-  step('invites.create', { body: { email: email('ben'), role: 'reader' }, keep: { token: 'token' } }),
+  step('invites.create', {
+    body: (ids: Ids) => ({ email: email('ben', ids), role: 'reader' }),
+    keep: { token: 'token', email: 'email' },
+  }),
   step('invites.accept', { as: 'nobody', body: ({ token }: Ids) => ({ token, name: 'Ben' }), keep: id('user_id') }),
-  step('invites.create', { body: { email: email('cleo'), role: 'owner' }, keep: id('invite_id') }),
+  step('invites.create', {
+    body: (ids: Ids) => ({ email: email('cleo', ids), role: 'owner' }),
+    keep: id('invite_id'),
+  }),
   step('groups.create', { body: { name: 'Steps' }, keep: id('group_id') }),
   step('groupUsers.create', { body: userId }),
   step('projectUsers.create', { body: ({ user_id }: Ids) => ({ user_id, role: 'member' }) }),
@@ -94,7 +109,7 @@ const changeAll: readonly Step[] = [
   step('roles.update', { body: { role_name: 'Onlooker', description: null } }),
   step('projectRoles.update', { at: projectRole, body: { permissions: ['model.request.embeddings'] } }),
   step('projectUsers.update', { body: { role: 'owner' } }),
-  step('projectApiKeys.update', { body: { name: 'renamed', allowed_cidrs: ['127.0.0.0/8'] } }),
+  step('projectApiKeys.update', { body: { scopes: ['model.request'], allowed_cidrs: ['127.0.0.0/8'] } }),
   step('projectApiKeys.disable', { body: {} }),
   step('projectApiKeys.enable', { body: {} }),
   step('projectApiKeys.rotate', { at: spareKey, body: { grace_seconds: 60 } }),
@@ -105,7 +120,7 @@ const changeAll: readonly Step[] = [
   step('projectCertificates.deactivate', { body: certificateIds }),
   step('certificates.activate', { body: certificateIds }),
   step('certificates.deactivate', { body: certificateIds }),
-  step('rateLimits.update', { body: { max_requests_per_1_minute: 7, max_requests_per_1_day: 100 } }),
+  step('rateLimits.update', { body: limits }),
   step('modelPermissions.update', { body: { mode: 'allow_list', model_ids: ['keyhouse-test-chat'] } }),
   step('hostedToolPermissions.update', { body: { mcp: { enabled: false } } }),
   step('organizationDataRetention.update', { body: { retention_type: 'modified_abuse_monitoring' } }),
@@ -202,20 +217,22 @@ export const fillPath = (path: string, ids: Ids, at: Ids = {}): string =>
     return value === undefined ? whole : encodeURIComponent(value)
   })
 
+export type Walker = { readonly send: TestPlatform['send']; readonly adminKey: string }
+
 /** Takes the steps one after the other, each of which must work. @returns what `ids` has become */
 export async function takeSteps(
-  platform: TestPlatform,
+  { send, adminKey }: Walker,
   list: readonly Step[],
   ids: Ids,
   see: (step: Step, answer: Answer) => void = () => undefined,
 ): Promise<Ids> {
-  let known: Ids = { rate_limit_id: 'rl-*', ...ids }
+  let known: Ids = { walk: 'one', rate_limit_id: 'rl-*', ...ids }
   for (const one of list) {
     const { row } = endpointOf(one.row)
-    const key = { nobody: null, project: known.key_value ?? '', admin: platform.first.adminKey }[one.as ?? 'admin']
+    const key = { nobody: null, project: known.key_value ?? '', admin: adminKey }[one.as ?? 'admin']
     const path = fillPath(row.path, known, one.at) + (one.query ?? '')
     const body = typeof one.body === 'function' ? one.body(known) : one.body
-    const answer = await platform.send(key, row.method, path, body)
+    const answer = await send(key, row.method, path, body)
     expect(answer.status, `${one.row}: ${answer.text}`).toBe(200)
     see(one, answer)
     const kept = Object.entries(one.keep ?? {}).map(([name, member]) => [name, String(answer.json[member])])

@@ -1,9 +1,12 @@
 /**
  * `keyhouse doctor`: one line for each thing that can be wrong, with what was seen, and the one step that mends it. Works
  * with the server down as well: then it says why it cannot be reached and checks what is on this machine.
+ *
+ * With --key or --base-url it is for whoever calls models instead: from these two to the cause of a refused call.
  */
 import type { Command } from 'commander'
 import { version } from '#src/version.ts'
+import { asksForCaller, type CallerOptions, diagnoseCaller } from '../doctor/caller.ts'
 import type { Check } from '../doctor/check.ts'
 import { checkAccessFile, checkDisk, checkNode } from '../doctor/machine.ts'
 import { lookInside, nothingSeen } from '../doctor/platform.ts'
@@ -14,15 +17,28 @@ import { addServerOptions } from '../server-command.ts'
 import { note, print, printJson, safeText, style, type Terminal } from '../terminal.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  addServerOptions(command).action(async (options: ServerOptions & { json?: true }) => {
-    const server = findServer(options, terminal)
-    const checks = await diagnose(server, terminal.now())
-    const wrong = checks.filter(({ outcome }) => outcome === 'wrong').length
-    if (options.json) printJson(terminal, { object: 'doctor', ok: wrong === 0, version, url: server.url, data: checks })
-    else for (const check of checks) print(terminal, describe(check, terminal))
-    if (wrong > 0) throw new CliError('failed', wrong === 1 ? 'One thing is wrong.' : `${wrong} things are wrong.`)
-    note(terminal, 'Nothing is wrong.')
-  })
+  addServerOptions(command)
+    .option('--key <key>', 'the key of a call that fails (OPENAI_API_KEY); better left to the environment')
+    .option('--base-url <url>', 'where that call goes (OPENAI_BASE_URL), as in http://127.0.0.1:8484/v1')
+    .option('--model <name>', 'make the cheapest call of this model with that key')
+    .option('--origin <origin>', 'as a browser on this page, such as https://app.example.com')
+    .action((options: DoctorOptions) => run(options, terminal))
+}
+
+type DoctorOptions = ServerOptions & CallerOptions & { json?: true }
+
+async function run(options: DoctorOptions, terminal: Terminal): Promise<void> {
+  if (asksForCaller(options)) return report(await diagnoseCaller(options, terminal), options, terminal)
+  const server = findServer(options, terminal)
+  report(await diagnose(server, terminal.now()), options, terminal, server.url)
+}
+
+function report(checks: readonly Check[], { json }: DoctorOptions, terminal: Terminal, url?: string): void {
+  const wrong = checks.filter(({ outcome }) => outcome === 'wrong').length
+  if (json) printJson(terminal, { object: 'doctor', ok: wrong === 0, version, url, data: checks })
+  else for (const check of checks) print(terminal, describe(check, terminal))
+  if (wrong > 0) throw new CliError('failed', wrong === 1 ? 'One thing is wrong.' : `${wrong} things are wrong.`)
+  note(terminal, 'Nothing is wrong.')
 }
 
 async function diagnose(server: FoundServer, nowMs: number): Promise<Check[]> {
