@@ -4,9 +4,21 @@ import { type ApiError, apiError } from '#contract/errors.ts'
 
 export function readInput<Shape extends z.ZodType>(shape: Shape, given: unknown): z.output<Shape> {
   const result = shape.safeParse(given)
-  if (result.success) return result.data
+  if (result.success) return withoutNul(result.data)
   const [issue] = result.error.issues
   throw issue ? complain(issue, given) : apiError('invalid_parameter', { param: null, message: 'Invalid request.' })
+}
+
+/** PostgreSQL keeps every character but U+0000. */
+export function holdsNul(value: unknown): boolean {
+  if (typeof value === 'string') return value.includes('\0')
+  return typeof value === 'object' && value !== null && Object.values(value).some(holdsNul)
+}
+
+function withoutNul<Input>(input: Input): Input {
+  if (!holdsNul(input)) return input
+  const message = 'The request holds the character U+0000 in a text. Leave it out.'
+  throw apiError('invalid_parameter', { param: null, message, code: 'invalid_value' })
 }
 
 type Issue = z.core.$ZodIssue

@@ -16,7 +16,7 @@ import { type AnyHandler, handlerOf } from './handlers.ts'
 import { parseJson } from './parse-json.ts'
 import type { PlatformParts } from './platform.ts'
 import { parseQuery } from './query-string.ts'
-import { readInput } from './read-input.ts'
+import { holdsNul, readInput } from './read-input.ts'
 import { type Refusals, refuse } from './refuse.ts'
 import { routeMissing } from './route-missing.ts'
 
@@ -110,6 +110,8 @@ function addRoute(app: FastifyInstance, parts: PlatformParts, row: Endpoint, run
     },
     async handler(request, reply) {
       const { grant, params } = request
+      // Of a segment that no database can hold there is nothing
+      if (holdsNul(params)) throw apiError('not_found', { what: 'thing' })
       const source = { address: parts.clientAddress(request.raw), userAgent: request.headers['user-agent'] }
       const answer = await run(parts, { grant, source, params, ...readRequest(row, request) })
       return send(row, reply, answer)

@@ -17,8 +17,9 @@ export type Step = {
   readonly at?: Ids
   readonly query?: string
   readonly body?: unknown | ((ids: Ids) => unknown)
-  /** The ids to remember: name to member of the answer, as in `{ key_id: 'api_key.id' }`. */
+  /** The ids to remember: name to member of the answer, as in `{ key_id: 'id' }`. */
   readonly keep?: Ids
+  /** Whose key; left out: the admin key of the organization. */
   readonly as?: 'nobody' | 'project'
 }
 
@@ -153,6 +154,7 @@ const readAll: readonly Step[] = [
     step('certificates.retrieve', { query: '?include[]=content' }),
     step('auditLogs.verify'),
     step('serviceAccounts.retrieve'),
+    step('keyHygiene.list'),
     step('keyPolicies.retrieve'),
     step('keyPolicies.retrieveForProject'),
     step('users.retrieve'),
