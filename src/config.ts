@@ -349,6 +349,9 @@ function readConfigFile(file: string): Record<string, string> {
   return values
 }
 
+/** Whoever can change what comes from there on the way decides which reports are believed. */
+const trustedUrl = /^https:\/\/|^http:\/\/(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])[:/]/
+
 function checkTogether({ values }: Config): void {
   if (values['auth-poll-ms'] * 3 > values['auth-fresh-ms']) {
     throw new BadSetting('auth-poll-ms', 'with auth-fresh-ms', 'must be at most a third of auth-fresh-ms')
@@ -366,8 +369,8 @@ function checkTogether({ values }: Config): void {
   if (values['leak-keys-url'] !== '' && values['leak-keys-file'] !== '') {
     throw new BadSetting('leak-keys-file', 'with leak-keys-url', 'is another source of the same: set one of the two')
   }
-  if (values['leak-keys-url'] !== '' && !/^https?:\/\//.test(values['leak-keys-url'])) {
-    throw new BadSetting('leak-keys-url', 'KEYHOUSE_LEAK_KEYS_URL', 'must begin with https://')
+  if (values['leak-keys-url'] !== '' && !trustedUrl.test(values['leak-keys-url'])) {
+    throw new BadSetting('leak-keys-url', 'KEYHOUSE_LEAK_KEYS_URL', 'must begin with https://, but on this machine')
   }
   if (values['database-url'] !== '' && !/^postgres(ql)?:\/\//.test(values['database-url'])) {
     throw new BadSetting('database-url', 'DATABASE_URL', 'must begin with postgres://')

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { makeKey } from '#core/key-format.ts'
 import { fetchKeys, leakKeys, readKeysFile } from '#platform/leak-keys.ts'
+import { loadConfig } from '#src/config.ts'
 import { memoryCounters } from '#storage/counters.ts'
 import { sql } from '#storage/database.ts'
 import { startGateway, type TestGateway } from './support/gateway.ts'
@@ -369,26 +370,54 @@ describe('the public keys', () => {
 })
 
 describe('on a running server', () => {
+  const github = p256()
+  let folder: string
   let gateway: TestGateway
   beforeAll(async () => {
-    gateway = await startGateway()
+    folder = await mkdtemp(join(tmpdir(), 'kh-'))
+    const file = join(folder, 'keys.json')
+    await writeFile(file, published({ github: github.publicKey }))
+    gateway = await startGateway({ settings: { 'leak-keys-file': file } })
   })
-  afterAll(() => gateway?.stop())
+  afterAll(async () => {
+    await gateway?.stop()
+    await rm(folder, { recursive: true })
+  })
 
-  test('a key that was handed in is refused within a second', async () => {
-    const key = await gateway.newKey()
-    const call = () => gateway.chat('plain', { max_tokens: 5 }, { headers: { authorization: `Bearer ${key.value}` } })
+  const post = (path: string, body: string, headers: Record<string, string> = {}) =>
+    fetch(gateway.url + path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body })
+
+  /** Milliseconds from the report to the first refusal. */
+  async function untilRefused(report: (key: string) => Promise<Response>): Promise<number> {
+    const { value } = await gateway.newKey()
+    const call = () => gateway.chat('plain', { max_tokens: 5 }, { headers: { authorization: `Bearer ${value}` } })
     expect((await call()).status).toBe(200)
     const beganAtMs = performance.now()
-    const response = await fetch(`${gateway.url}/v1/leaks`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ key: key.value }),
-    })
-    expect(await response.json()).toEqual({ matched: true })
+    expect((await report(value)).status).toBe(200)
     await expect.poll(async () => (await call()).status, { interval: 5 }).toBe(401)
-    const tookMs = performance.now() - beganAtMs
-    console.log(`refused ${tookMs.toFixed(0)} ms after the report was sent`)
-    expect(tookMs).toBeLessThan(1_000)
+    return performance.now() - beganAtMs
+  }
+
+  test('a key that was handed in, or that GitHub has found, is refused within a second', async () => {
+    const handedIn = await untilRefused(key => post('/v1/leaks', JSON.stringify({ key })))
+    const found = await untilRefused(token => {
+      const body = JSON.stringify([{ token, type: 'keyhouse_key', url: 'https://github.com/o/r', source: 'commit' }])
+      const signature = sign('sha256', Buffer.from(body), github.privateKey).toString('base64')
+      const headers = { 'github-public-key-identifier': 'github', 'github-public-key-signature': signature }
+      return post('/v1/leaks/github', body, headers)
+    })
+    console.log(`refused ${handedIn.toFixed(0)} ms and ${found.toFixed(0)} ms after the report was sent`)
+    expect(Math.max(handedIn, found)).toBeLessThan(1_000)
+  })
+})
+
+describe('the settings', () => {
+  const load = (flags: Record<string, string>) => () => loadConfig({ flags, environment: {}, file: undefined })
+
+  test('name one source of keys, which nobody on the way can change', () => {
+    expect(load({ 'leak-keys-url': 'https://keys.example/', 'leak-keys-file': '/keys.json' })).toThrow('one of the two')
+    expect(load({ 'leak-keys-url': 'http://keys.example/' })).toThrow('must begin with https://')
+    expect(load({ 'leak-keys-url': 'http://127.0.0.1:9/keys' })).not.toThrow()
+    expect(load({ 'leak-keys-url': 'https://keys.example/' })).not.toThrow()
   })
 })

@@ -10,6 +10,7 @@ import type { Endpoint, Endpoints } from './endpoint.ts'
 import { groups, groupUsers } from './groups.ts'
 import { hostedToolPermissions } from './hosted-tool-permissions.ts'
 import { invites } from './invites.ts'
+import { keyHygiene } from './key-hygiene.ts'
 import { keyPolicies } from './key-policies.ts'
 import { leaks } from './leaks.ts'
 import { me } from './me.ts'
@@ -70,6 +71,7 @@ export const endpoints = {
   compromisedKeys,
   leaks,
   me,
+  keyHygiene,
 } as const satisfies Readonly<Record<string, Endpoints>>
 
 export type Noun = keyof typeof endpoints

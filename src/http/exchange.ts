@@ -82,7 +82,7 @@ export class HttpExchange {
     return this.request.rawHeaders
   }
 
-  /** Kept, because a connection that has closed has forgotten it. */
+  /** Worked out once: it is asked for when the call begins, and when it is settled. */
   get clientAddress(): string {
     this.#clientAddress ??= this.#settings.clientAddress(this.request)
     return this.#clientAddress

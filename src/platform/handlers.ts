@@ -14,6 +14,7 @@ import { groupHandlers } from './groups.ts'
 import type { Handlers } from './handler.ts'
 import { hostedToolPermissionHandlers } from './hosted-tool-permissions.ts'
 import { inviteHandlers } from './invites.ts'
+import { keyHygieneHandlers } from './key-hygiene.ts'
 import { keyPolicyHandlers } from './key-policies.ts'
 import { leakHandlers } from './leaks.ts'
 import { meHandlers } from './me.ts'
@@ -76,6 +77,7 @@ const handlers: { readonly [Key in Noun]: Handlers<(typeof endpoints)[Key]> } = 
   compromisedKeys: compromisedKeyHandlers,
   leaks: leakHandlers,
   me: meHandlers,
+  keyHygiene: keyHygieneHandlers,
 }
 
 type AnyCall = { grant: Grant | undefined; source: Source; params: unknown; query: unknown; body: unknown }

@@ -77,7 +77,8 @@ const reaches = (user: string, project: string, organization: string): string =>
       and (a.project_id is null or a.project_id = ${project}) and a.principal_id in (
         select ${user}.id union all select gu.group_id from group_users gu where gu.user_id = ${user}.id))))`
 
-const ownerActive = `case when api_keys.owner_user_id is null then s.deleted_at is null
+/** Over `api_keys`, its owner `u` or its service account `s`. */
+export const ownerActive = `case when api_keys.owner_user_id is null then s.deleted_at is null
     else ${reaches('u', 'api_keys.project_id', 'api_keys.organization_id')} end`
 
 const projectRole = `coalesce((select held.role from (

@@ -9,6 +9,7 @@ import { print, printJson, type Terminal } from '../terminal.ts'
 import type { AdminKey, Project, ProjectKey } from '../wire.ts'
 import { defineChanges } from './keys-change.ts'
 import { defineCreate } from './keys-create.ts'
+import { defineWatch } from './keys-watch.ts'
 
 export function define(command: Command, terminal: Terminal): void {
   defineCreate(command.command('create').description('a new key, shown once'), terminal)
@@ -25,6 +26,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option('--project <id>', 'the project that it belongs to; found when not given')
   onServer(revoke, terminal, revokeKey)
   defineChanges(command, terminal)
+  defineWatch(command, terminal)
 }
 
 type ListedKey = AdminKey | (ProjectKey & { project: Project })

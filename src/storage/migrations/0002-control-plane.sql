@@ -133,6 +133,7 @@ alter table api_keys
   add column allowed_origins text[] not null default '{}',
   add constraint api_keys_cidrs_max check (cardinality(allowed_cidrs) <= 50),
   add constraint api_keys_origins_max check (cardinality(allowed_origins) <= 50);
+create index api_keys_by_organization on api_keys (organization_id, id) where revoked_at is null and minted_by is null;
 create index api_keys_by_service_account on api_keys (service_account_id) where service_account_id is not null;
 create index api_keys_by_owner on api_keys (owner_user_id, project_id, created_at, id) where owner_user_id is not null;
 create index api_keys_by_backup on api_keys (backup_of) where backup_of is not null;
