@@ -1,0 +1,42 @@
+/**
+ * `npm run bench [-- NAME…] [-- --quick]`: runs the benches, prints what they found, and keeps it in bench/results.md.
+ * `--quick` is a smoke run: everything happens once and briefly, and nothing is kept.
+ */
+import { loadavg } from 'node:os'
+import { auth } from './auth.ts'
+import { scan } from './scan.ts'
+import { startup } from './startup.ts'
+import { stream } from './stream.ts'
+import type { Bench } from './support/bench.ts'
+import { sectionOf, writeResults } from './support/report.ts'
+import { prepareTools } from './support/tools.ts'
+import { unary } from './unary.ts'
+
+const benches: readonly Bench[] = [unary, stream, startup, auth, scan]
+const names = benches.map(({ name }) => name)
+const words = process.argv.slice(2)
+const quick = words.includes('--quick')
+const chosen = words.filter(word => word !== '--quick')
+const unknown = chosen.filter(name => !names.includes(name))
+
+if (unknown.length > 0) end(2, `There is no bench ${unknown.join(', ')}. There are: ${names.join(', ')}.`)
+if (process.platform !== 'linux') end(1, 'The benches read CPU time and memory from /proc, so they need Linux.')
+// An exit runs the 'exit' listeners, which end what the benches started; a signal's own way out does not
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130))
+
+const { tools, missing } = prepareTools()
+const sections = new Map<string, string>()
+for (const bench of benches) {
+  if (chosen.length > 0 && !chosen.includes(bench.name)) continue
+  const [startedAt, [loadBefore = 0]] = [new Date(), loadavg()]
+  const findings = await bench.run({ quick, tools, progress: line => console.error(`${bench.name}: ${line}`) })
+  const section = sectionOf(bench, findings, { startedAt, loadBefore, tools, missing })
+  console.log(`\n${section}`)
+  sections.set(bench.name, section)
+}
+if (!quick) writeResults(names, sections)
+
+function end(code: number, message: string): never {
+  console.error(message)
+  process.exit(code)
+}
