@@ -9,6 +9,7 @@ import type { Exchange } from './exchange.ts'
 
 export type RequestBody = {
   readonly raw: Buffer
+  readonly text: string
   readonly parsed: JsonObject
 }
 

@@ -9,11 +9,12 @@ export const jsonDepthMax = 64
 
 export function parseBody(raw: Buffer): RequestBody {
   if (!isUtf8(raw)) throw apiError('invalid_json')
-  const parsed = parseJson(raw.toString('utf8'))
+  const text = raw.toString('utf8')
+  const parsed = parseJson(text)
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw apiError('invalid_json')
   checkDepth(parsed, jsonDepthMax)
   // Checked above: an object, and JSON has no other members than those a JsonObject may have.
-  return { raw, parsed: parsed as JsonObject }
+  return { raw, text, parsed: parsed as JsonObject }
 }
 
 function parseJson(text: string): unknown {
@@ -42,9 +43,9 @@ const decisive = ['model', 'stream', 'stream_options', 'max_tokens', 'max_comple
  * Written anew as well where a decisive member may stand twice, or hide behind an escape: parsers differ in which of two
  * they take, and a provider must not see a dearer model or a larger bound than the one that was held for.
  */
-export function upstreamBody({ raw, parsed }: RequestBody, changes: Record<string, unknown>): Buffer {
+export function upstreamBody({ raw, text, parsed }: RequestBody, changes: Record<string, unknown>): Buffer {
   const members = Object.keys(changes).filter(member => changes[member] !== parsed[member])
-  if (isAmbiguous(raw)) return Buffer.from(JSON.stringify({ ...parsed, ...changes }))
+  if (isAmbiguous(text)) return Buffer.from(JSON.stringify({ ...parsed, ...changes }))
   if (members.length === 0) return raw
   if (members.some(member => member in parsed)) return Buffer.from(JSON.stringify({ ...parsed, ...changes }))
   const added = members.map(member => `${JSON.stringify(member)}:${JSON.stringify(changes[member])}`).join(',')
@@ -52,11 +53,12 @@ export function upstreamBody({ raw, parsed }: RequestBody, changes: Record<strin
   return Buffer.concat([Buffer.from(`{${added}${Object.keys(parsed).length > 0 ? ',' : ''}`), rest])
 }
 
-function isAmbiguous(raw: Buffer): boolean {
-  if (raw.includes('\\u')) return true
-  return decisive.some(member => {
-    const quoted = `"${member}"`
-    const first = raw.indexOf(quoted)
-    return first >= 0 && raw.indexOf(quoted, first + quoted.length) >= 0
+const quotedDecisive = decisive.map(member => `"${member}"`)
+
+function isAmbiguous(text: string): boolean {
+  if (text.includes('\\u')) return true
+  return quotedDecisive.some(quoted => {
+    const first = text.indexOf(quoted)
+    return first >= 0 && text.indexOf(quoted, first + quoted.length) >= 0
   })
 }
