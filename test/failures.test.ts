@@ -172,7 +172,9 @@ describe.runIf(onLinux)('the database', () => {
       const { status: got } = await gateway.chat('plain', {}, { headers })
       expect([401, 503]).toContain(got)
     }
-    await expect.poll(async () => (await gateway.chat('plain', {}, { headers })).status).toBe(401)
+    await expect
+      .poll(async () => (await gateway.chat('plain', {}, { headers })).status, { timeout: recoverMs })
+      .toBe(401)
     await expect.poll(answered, { timeout: recoverMs }).toBe(200)
   })
 })
