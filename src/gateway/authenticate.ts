@@ -26,7 +26,7 @@ export async function authenticate(gateway: Gateway, exchange: Exchange): Promis
   return grant
 }
 
-/** Anyone can make keys with a good checksum: each costs us a query, so an address gets so many and no more. */
+/** Anyone can make keys with a good checksum. After so many a minute an address is told to wait; the look-up has been made by then. */
 function unknownKey(gateway: Gateway, exchange: Exchange, key: string): Error {
   const refusal = gateway.counters.take([
     {

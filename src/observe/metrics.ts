@@ -94,30 +94,16 @@ export function createMetrics(): Metrics {
     registers,
   })
 
-  /** The label sets of one kind of call, looked up once: finding them by their values costs as much as all else here. */
-  const childrenOf = ({ endpoint, model, provider, outcome }: SettledCall) => ({
-    calls: calls.labels({ endpoint, model, provider, outcome }),
-    input: tokens.labels({ model, provider, direction: 'input' }),
-    output: tokens.labels({ model, provider, direction: 'output' }),
-    cost: cost.labels({ model, provider }),
-    overrun: overrun.labels({ model, provider }),
-    duration: duration.labels({ endpoint, model }),
-    firstByte: firstByte.labels({ endpoint, model }),
-  })
-  const children = new Map<string, ReturnType<typeof childrenOf>>()
-
   return {
     settled(call) {
-      const kind = `${call.endpoint} ${call.model} ${call.provider} ${call.outcome}`
-      const of = children.get(kind) ?? childrenOf(call)
-      children.set(kind, of)
-      of.calls.inc()
-      of.input.inc(call.input_tokens)
-      of.output.inc(call.output_tokens)
-      of.cost.inc(Number(call.charged_nano_usd))
-      if (call.overrun_nano_usd !== '0') of.overrun.inc(Number(call.overrun_nano_usd))
-      of.duration.observe(call.duration_ms / 1000)
-      if (call.first_byte_ms !== null) of.firstByte.observe(call.first_byte_ms / 1000)
+      const { endpoint, model, provider, outcome } = call
+      calls.inc({ endpoint, model, provider, outcome })
+      tokens.inc({ model, provider, direction: 'input' }, call.input_tokens)
+      tokens.inc({ model, provider, direction: 'output' }, call.output_tokens)
+      cost.inc({ model, provider }, Number(call.charged_nano_usd))
+      if (call.overrun_nano_usd !== '0') overrun.inc({ model, provider }, Number(call.overrun_nano_usd))
+      duration.observe({ endpoint, model }, call.duration_ms / 1000)
+      if (call.first_byte_ms !== null) firstByte.observe({ endpoint, model }, call.first_byte_ms / 1000)
     },
     upstreamFailed: (provider, code) => failures.inc({ provider, code }),
     refused: code => refusals.inc({ code }),
