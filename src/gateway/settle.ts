@@ -1,10 +1,11 @@
 /**
- * Verb seven. The usage is on disk before this resolves; then the hold is posted and its remainder is free again. Exactly
+ * Verb seven. The usage is on disk before this resolves, to what the caller is charged; then the hold is posted and its remainder is free again. Exactly
  * once, whatever happens. When the disk refuses, the hold stays: money is never given back for what was used.
  */
 import { apiError } from '#contract/errors.ts'
-import { nanoUsd, smallerUsd } from '#core/money.ts'
+import { type NanoUsd, nanoUsd, smallerUsd } from '#core/money.ts'
 import { costOf } from '#core/pricing.ts'
+import { usageColumns } from '#core/usage.ts'
 import type { UsageRecord } from '#storage/usage.ts'
 import { uuidv7 } from '#storage/uuid.ts'
 import type { Admission } from './admit.ts'
@@ -12,6 +13,7 @@ import type { Answer } from './answer.ts'
 import type { Call } from './call.ts'
 import type { Gateway } from './gateway.ts'
 import type { Metered } from './meter.ts'
+import type { Hold } from './wallets.ts'
 
 export async function settle(
   gateway: Gateway,
@@ -19,13 +21,13 @@ export async function settle(
   admission: Admission,
   answer: Answer,
   metered: Metered,
-): Promise<void> {
+): Promise<NanoUsd> {
   const cost = costOf(call.price, metered.usage)
   const charged = smallerUsd(cost, admission.hold.amount)
   const record = usageRecord(gateway, call, answer, metered, {
     charged,
     overrun: cost - charged,
-    lease: admission.hold.lease,
+    hold: admission.hold,
   })
   try {
     await gateway.journal.append(record)
@@ -33,36 +35,30 @@ export async function settle(
     throw apiError('storage_full', { what: 'its disk cannot be written' }, { cause })
   }
   admission.hold.settle(nanoUsd(charged))
-  reconcileTokens(gateway, admission, metered.usage.inputTokens + metered.usage.outputTokens)
+  admission.limits.settle(metered.usage.inputTokens + metered.usage.outputTokens)
   gateway.metrics.settled(record)
-}
-
-/** The rate limits were charged with an estimate; now they get what it really was. */
-function reconcileTokens(gateway: Gateway, { charges, tokens }: Admission, used: number): void {
-  for (const charge of charges) {
-    if (charge.dimension === 'tokens') gateway.counters.adjust(charge, used - tokens)
-  }
+  return nanoUsd(charged)
 }
 
 /** Gives back what a call took that used nothing: the hold, and the tokens, but not the request. */
-export function release(gateway: Gateway, admission: Admission): void {
-  admission.hold.release()
-  reconcileTokens(gateway, admission, 0)
+export function release({ hold, limits }: Admission): void {
+  hold.release()
+  limits.release()
 }
 
-type Charged = { readonly charged: bigint; readonly overrun: bigint; readonly lease: string | null }
+type Charged = { readonly charged: bigint; readonly overrun: bigint; readonly hold: Hold }
 
 function usageRecord(
   gateway: Gateway,
-  { exchange, grant, model, endpoint, price }: Call,
+  { exchange, grant, model, endpoint, price, beganAtMs }: Call,
   { target, outcome, firstByteMs }: Answer,
   { usage, estimated }: Metered,
-  { charged, overrun, lease }: Charged,
+  { charged, overrun, hold }: Charged,
 ): UsageRecord {
-  const wallClock = gateway.wallClock()
   return {
-    id: uuidv7(wallClock),
-    occurred_at: new Date(wallClock).toISOString(),
+    id: uuidv7(gateway.wallClock()),
+    // When it began: that decides the period whose spend limits it was held against
+    occurred_at: new Date(beganAtMs).toISOString(),
     request_id: exchange.requestId,
     organization_id: grant.organizationId,
     project_id: grant.projectId,
@@ -78,8 +74,10 @@ function usageRecord(
     cached_input_tokens: usage.cachedInputTokens,
     output_tokens: usage.outputTokens,
     reasoning_tokens: usage.reasoningTokens,
+    ...usageColumns(usage),
     price_id: price.id === '' ? null : price.id,
-    lease_id: lease,
+    lease_id: hold.creditLease,
+    limit_lease_ids: hold.limitLeases.length === 0 ? null : hold.limitLeases,
     charged_nano_usd: charged.toString(),
     overrun_nano_usd: overrun.toString(),
     duration_ms: Math.round(gateway.now() - exchange.startedAtMs),

@@ -1,83 +1,96 @@
 /**
- * One wallet an organization: what this node may spend of its credit without asking. Admission is arithmetic while the
- * slice lasts; when it does not, the calls that wait share one trip to the database.
- *
- * The database decides what a lease holds. After every trip, failed ones included, the wallet takes the lease's own
- * figures, so that an answer lost on the way can neither mint nor lose money.
+ * What this node may spend, of every account that its calls are held against: a purse an account. A call is held against
+ * all of its accounts, or against none.
  */
-import { randomUUID } from 'node:crypto'
-import { type ApiError, apiError } from '#contract/errors.ts'
-import type { LeaseId, OrganizationId } from '#contract/ids.ts'
-import { addUsd, formatUsd, largerUsd, type NanoUsd, nanoUsd, smallerUsd, subtractUsd, zeroUsd } from '#core/money.ts'
-import { available, emptyWallet, hold, release, settle, type Wallet } from '#core/wallet.ts'
-import type { Database } from '#storage/database.ts'
-import { closeLeasesOf, growLease, returnLease } from '#storage/leases.ts'
+import type { LeaseId } from '#contract/ids.ts'
+import { type NanoUsd, zeroUsd } from '#core/money.ts'
+import { type SpendAccount, scopeOf } from '#core/spending.ts'
+import { closeLeasesOf, closeStrayLeases } from '#storage/leases.ts'
+import { isDatabaseAway } from '#storage/unavailable.ts'
+import { type Amounts, Purse, type PurseHold, type PurseParts } from './purse.ts'
 
 /** Money set aside for one call. Exactly one of `settle` and `release` takes effect, the first one called. */
 export type Hold = {
+  /** At most what was asked for; less where an account had no more. */
   readonly amount: NanoUsd
   /** Null for a call that cannot cost anything. */
-  readonly lease: LeaseId | null
+  readonly creditLease: LeaseId | null
+  readonly limitLeases: readonly LeaseId[]
+  /** What the tightest spend limit has left, as far as this node has heard; undefined without a limit. */
+  remaining(): NanoUsd | undefined
   settle(charged: NanoUsd): void
   release(): void
 }
 
-type Waiter = { readonly amount: NanoUsd; admitted(hold: Hold): void; refused(error: unknown): void }
-
-type Account = {
-  readonly organization: OrganizationId
-  readonly lease: LeaseId
-  readonly wallet: Wallet
-  waiters: Waiter[]
-  trip: Promise<void> | undefined
-  /** Money that calls asked for in this window and the one before: sizes the next slice, and shows an idle account. */
-  recent: NanoUsd
-  before: NanoUsd
+const free: Hold = {
+  amount: zeroUsd,
+  creditLease: null,
+  limitLeases: [],
+  remaining: () => undefined,
+  settle: () => undefined,
+  release: () => undefined,
 }
-
-export type WalletSettings = {
-  /** A slice is at most this, unless one call alone needs more. */
-  readonly leaseNanoUsdMax: NanoUsd
-  readonly idleMs: number
-}
-
-const free: Hold = { amount: zeroUsd, lease: null, settle: () => undefined, release: () => undefined }
 
 export class Wallets {
-  readonly #database: Database
-  readonly #node: string
-  readonly #settings: WalletSettings
-  readonly #accounts = new Map<OrganizationId, Account>()
+  readonly #parts: PurseParts
+  readonly #purses = new Map<string, Purse>()
   readonly #timer: NodeJS.Timeout
-  readonly #onError: (message: string, error: unknown) => void
+  #tidying = false
 
-  constructor(
-    database: Database,
-    node: string,
-    settings: WalletSettings,
-    onError: (message: string, error: unknown) => void,
-  ) {
-    this.#database = database
-    this.#node = node
-    this.#settings = settings
-    this.#onError = onError
-    this.#timer = setInterval(() => this.#returnIdle(), settings.idleMs).unref()
+  constructor(parts: PurseParts, idleMs: number) {
+    this.#parts = parts
+    this.#timer = setInterval(() => void this.tidy(), idleMs).unref()
   }
 
   /**
-   * Holds `amount` of the organization's credit, at once while the slice covers it.
-   * @throws ApiError credit_balance_exhausted, or storage_unavailable when the slice is used up and the database is away
+   * Holds the most that the accounts cover of `amounts`, at once while this node's slices do.
+   * @param accounts in the order of `accountsOf`
+   * @throws ApiError credit_balance_exhausted, …_spend_limit_exceeded, key_budget_exceeded; or storage_unavailable when a
+   *   slice is used up and the database is away
    */
-  reserve(organization: OrganizationId, amount: NanoUsd): Hold | Promise<Hold> {
-    if (amount === 0n) return free
-    const account = this.#account(organization)
-    account.recent = addUsd(account.recent, amount)
-    // Those who wait come first, or a stream of small calls would starve a large one
-    if (account.waiters.length === 0 && hold(account.wallet, amount)) return makeHold(account, amount)
-    return new Promise((admitted, refused) => {
-      account.waiters.push({ amount, admitted, refused })
-      account.trip ??= this.#serveWaiters(account)
-    })
+  reserve(accounts: readonly SpendAccount[], amounts: Amounts): Hold | Promise<Hold> {
+    const { most } = amounts
+    if (most === 0n) return free
+    const purses = accounts.map(account => this.#purse(account))
+    if (!purses.every(purse => purse.covers(most))) return this.#reserveByAndBy(accounts, amounts)
+    return makeHold(
+      purses,
+      purses.map(purse => purse.hold(most)),
+    )
+  }
+
+  /** Another node needs what this one can spare of the organization's credit, or of a scope's spend limit. */
+  recall(scope: string): void {
+    for (const purse of this.#purses.values()) if (scopeOf(purse.account) === scope) purse.recall()
+  }
+
+  /** This node was given up for lost, and its leases were taken back. */
+  forgetLeases(): void {
+    for (const purse of this.#purses.values()) purse.forget()
+  }
+
+  /** Hands back what is idle, every so often. One round at a time, however long the database takes. */
+  async tidy(): Promise<void> {
+    if (this.#tidying) return
+    this.#tidying = true
+    for (const [id, purse] of this.#purses) {
+      await purse.tidy()
+      if (purse.empty) this.#purses.delete(id)
+    }
+    await this.#closeStrays()
+    this.#tidying = false
+  }
+
+  /** What a statement reserved that the network, or a crash, brought so late that nobody waited for it any more. */
+  async #closeStrays(): Promise<void> {
+    const { database, node, onError } = this.#parts
+    const isKnown = (lease: LeaseId): boolean => [...this.#purses.values()].some(purse => purse.lease === lease)
+    try {
+      await closeStrayLeases(database, node, isKnown)
+    } catch (error) {
+      // That it is away is said by those who cannot wait for the next round
+      if (!isDatabaseAway(error)) onError('leases that nobody uses could not be closed', error)
+    }
   }
 
   /** Hands everything back. Only when the journal has been delivered and no call is in flight. */
@@ -88,9 +101,9 @@ export class Wallets {
 
   /** As `close`, but new calls may follow: they begin with new leases. */
   async reset(): Promise<void> {
-    for (const account of this.#accounts.values()) await account.trip
-    this.#accounts.clear()
-    await closeLeasesOf(this.#database, this.#node)
+    for (const purse of this.#purses.values()) await purse.settled()
+    this.#purses.clear()
+    await closeLeasesOf(this.#parts.database, this.#parts.node)
   }
 
   /** Stops the timer and leaves the leases open, for the next start to reconcile. */
@@ -98,92 +111,64 @@ export class Wallets {
     clearInterval(this.#timer)
   }
 
-  #account(organization: OrganizationId): Account {
-    const known = this.#accounts.get(organization)
-    if (known) return known
-    // A random UUID of ours is what a lease id is.
-    const lease = randomUUID() as unknown as LeaseId
-    const account: Account = {
-      organization,
-      lease,
-      wallet: emptyWallet(),
-      waiters: [],
-      trip: undefined,
-      recent: zeroUsd,
-      before: zeroUsd,
-    }
-    this.#accounts.set(organization, account)
-    return account
-  }
-
-  async #serveWaiters(account: Account): Promise<void> {
-    for (let first = account.waiters[0]; first; first = account.waiters[0]) {
-      const refusal = available(account.wallet) < first.amount ? await this.#grow(account, first.amount) : undefined
-      // What is left of the credit each has to ask for itself; a database that is away is away for all of them
-      const served = refusal?.errorCode === 'storage_unavailable' ? account.waiters.length : 1
-      for (const waiter of account.waiters.splice(0, served)) {
-        if (hold(account.wallet, waiter.amount)) waiter.admitted(makeHold(account, waiter.amount))
-        else waiter.refused(refusal)
+  async #reserveByAndBy(accounts: readonly SpendAccount[], { most, least }: Amounts): Promise<Hold> {
+    const purses: Purse[] = []
+    const parts: PurseHold[] = []
+    let amount = most
+    try {
+      for (const account of accounts) {
+        const purse = this.#purse(account)
+        const part = purse.covers(amount) ? purse.hold(amount) : await purse.wait({ most: amount, least })
+        purses.push(purse)
+        parts.push(part)
+        amount = part.amount
       }
-    }
-    account.trip = undefined
-  }
-
-  /** @returns what to tell the call that started it, should it still not be covered */
-  async #grow(account: Account, amount: NanoUsd): Promise<ApiError> {
-    const need = subtractUsd(amount, available(account.wallet))
-    const waiting = account.waiters.reduce((sum, waiter) => sum + waiter.amount, 0n)
-    const target = smallerUsd(nanoUsd(waiting + (account.recent + account.before) * 2n), this.#settings.leaseNanoUsdMax)
-    const want = largerUsd(target, need)
-    try {
-      const { lease, organization, wallet } = account
-      const grown = await growLease(this.#database, { lease, organization, node: this.#node, need, want })
-      wallet.granted = grown.granted
-      return apiError('credit_balance_exhausted', {
-        neededUsd: formatUsd(amount),
-        leftUsd: formatUsd(addUsd(grown.leftOver, available(wallet))),
-      })
-    } catch (cause) {
-      return apiError('storage_unavailable', undefined, { cause })
-    }
-  }
-
-  #returnIdle(): void {
-    for (const account of this.#accounts.values()) {
-      const quiet = account.recent === 0n && account.waiters.length === 0
-      account.before = account.recent
-      account.recent = zeroUsd
-      const spare = available(account.wallet)
-      if (quiet && !account.trip && spare > 0n) account.trip = this.#giveBack(account, spare)
-    }
-  }
-
-  async #giveBack(account: Account, spare: NanoUsd): Promise<void> {
-    const { wallet, lease } = account
-    // Set aside first: a call that comes meanwhile must not spend what is on its way back
-    wallet.granted = subtractUsd(wallet.granted, spare)
-    try {
-      await returnLease(this.#database, lease, spare)
     } catch (error) {
-      // Whether it arrived is not known: it stays aside, and the next trip tells what the lease holds
-      this.#onError('idle credit could not be handed back; it stays reserved until the lease is next read', error)
+      for (const part of parts) part.release()
+      throw error
     }
-    account.trip = undefined
-    if (account.waiters.length > 0) account.trip = this.#serveWaiters(account)
+    return makeHold(
+      purses,
+      parts.map(part => (part.amount > amount ? part.cutTo(amount) : part)),
+    )
+  }
+
+  #purse(account: SpendAccount): Purse {
+    const id = idOf(account)
+    const known = this.#purses.get(id)
+    if (known) return known
+    const purse = new Purse(account, this.#parts)
+    this.#purses.set(id, purse)
+    return purse
   }
 }
 
-function makeHold(account: Account, amount: NanoUsd): Hold {
+const idOf = (account: SpendAccount): string =>
+  account.kind === 'credit' ? account.organization : `${account.scope} ${account.period} ${account.startsAtMs}`
+
+function makeHold(purses: readonly Purse[], parts: readonly PurseHold[]): Hold {
   let open = true
-  const once = (work: () => void): void => {
+  const once = (work: (part: PurseHold) => void): void => {
     if (!open) return
     open = false
-    work()
+    for (const part of parts) work(part)
   }
+  const leases = parts.map(part => part.lease)
   return {
-    amount,
-    lease: account.lease,
-    settle: charged => once(() => settle(account.wallet, amount, charged)),
-    release: () => once(() => release(account.wallet, amount)),
+    amount: parts[0]?.amount ?? zeroUsd,
+    // Credit is the widest of the accounts, and the last
+    creditLease: leases.at(-1) ?? null,
+    limitLeases: leases.slice(0, -1),
+    remaining: () => tightest(purses.slice(0, -1)),
+    settle: charged => once(part => part.settle(charged)),
+    release: () => once(part => part.release()),
   }
+}
+
+function tightest(purses: readonly Purse[]): NanoUsd | undefined {
+  let least: NanoUsd | undefined
+  for (const { remaining } of purses) {
+    if (remaining !== undefined && (least === undefined || remaining < least)) least = remaining
+  }
+  return least
 }

@@ -6,8 +6,9 @@
  *
  * Leases that are open in the database that is being replaced belong to nodes that run now. They live on, with what is left
  * of them reserved from the restored credit: the nodes need not be told, and usage that waits in their journals is charged
- * as ever. When the restored credit does not cover a lease it shrinks, and what its node spends beyond is refused by the
- * database (and kept by the journal's owner in its file of rejected records). No balance can go under zero.
+ * as ever. When the restored credit does not cover a lease it shrinks; what its node spends beyond is taken from credit that
+ * comes later, or borne by the platform. No balance can go under zero. Leases on spend limits live on whole: a limit that is
+ * then overdrawn admits nothing until there is room.
  */
 import { BackupRefused } from './backup-format.ts'
 import { type Queryable, sql } from './database.ts'
@@ -50,6 +51,7 @@ export async function reviveLiveLeases(tx: Queryable): Promise<void> {
            from live_leases l
              join organizations o on o.id = l.organization_id
              join ledger_accounts c on c.id = l.organization_id || '/credit'
+           where l.scope_id is null
          ), revived as (
            insert into leases (id, organization_id, node_id, movements, granted_nano_usd, settled_nano_usd,
                returned_nano_usd, opened_at)
@@ -65,5 +67,20 @@ export async function reviveLiveLeases(tx: Queryable): Promise<void> {
          select post_ledger('lease', 'lease ' || r.id || ' ' || r.movements,
            array[organization_id || '/credit', organization_id || '/leased'], array[-reserved, reserved])
          from revived r join covered using (id) where reserved > 0`),
+  )
+  await tx.query(
+    sql(`with revived as (
+           insert into leases select (jsonb_populate_record(null::leases, to_jsonb(l))).* from live_leases l
+             where scope_id is not null and organization_id in (select id from organizations)
+           on conflict (id) do update set node_id = excluded.node_id, closed_at = null,
+             movements = greatest(leases.movements + 1, excluded.movements), granted_nano_usd = excluded.granted_nano_usd,
+             settled_nano_usd = excluded.settled_nano_usd, returned_nano_usd = excluded.returned_nano_usd
+           returning id
+         )
+         insert into spend_windows (scope_id, period, starts_at, leased_nano_usd)
+           select scope_id, period, starts_at, sum(remainder)::bigint from live_leases where id in (select id from revived)
+           group by 1, 2, 3
+         on conflict (scope_id, period, starts_at) do update
+           set leased_nano_usd = spend_windows.leased_nano_usd + excluded.leased_nano_usd`),
   )
 }

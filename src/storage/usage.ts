@@ -1,8 +1,9 @@
 /** The journal's way into the database, and what people read of it. */
+import type { UsageColumns } from '#core/usage.ts'
 import { type Database, prepared, sql } from './database.ts'
 
 /** One call, as the journal keeps it; columns of `usage_events`. Money is decimal text, since JSON numbers are floats. */
-export type UsageRecord = {
+export type UsageRecord = UsageColumns & {
   readonly id: string
   readonly occurred_at: string
   readonly request_id: string
@@ -21,7 +22,9 @@ export type UsageRecord = {
   readonly output_tokens: number
   readonly reasoning_tokens: number
   readonly price_id: string | null
+  /** The lease on credit, and those on spend limits, that the call was held against. */
   readonly lease_id: string | null
+  readonly limit_lease_ids: readonly string[] | null
   readonly charged_nano_usd: string
   readonly overrun_nano_usd: string
   readonly duration_ms: number
@@ -30,7 +33,7 @@ export type UsageRecord = {
   readonly client_address: string | null
 }
 
-/** How a call ended: whole, or cut by the client, by the provider, by a revoked key, or by our own shutdown. */
+/** How a call ended: whole, or cut by the client, by the provider, because its key lost the right to it, or by our own shutdown. */
 export type Outcome = 'complete' | 'client_left' | 'upstream_cut' | 'revoked' | 'shutdown'
 
 const settleUsage = prepared('settle_usage', 'select settle_usage($1::json)')

@@ -1,0 +1,97 @@
+/**
+ * What this node knows of the others: how many run, and what they need handed back. It says every two seconds that it runs
+ * itself. Alone, it does nothing more; with others, it listens for recalls, and polls for those that listening missed.
+ */
+import type { Database } from '#storage/database.ts'
+import { newestRecall, recallsAfter } from '#storage/leases.ts'
+import { announceChange, type Cluster, clusterChannel, heartbeat, leaveCluster } from '#storage/nodes.ts'
+import { within } from './within.ts'
+
+export type ClusterLink = {
+  /** As last heard. */
+  current(): Cluster
+  /** Says that this node stops, and that nothing of it is left behind. */
+  leave(): Promise<void>
+  stop(): Promise<void>
+}
+
+type Listeners = {
+  /** Another node needs what this one can spare of this scope's account. */
+  recalled(scope: string): void
+  /** This node was given up for lost: its leases are gone. */
+  lost(): void
+}
+
+const beatEveryMs = 2_000
+const pollEveryMs = 250
+const beatMsMax = 2_000
+
+export async function joinCluster(
+  database: Database,
+  node: { readonly id: string; readonly version: string },
+  listeners: Listeners,
+  onError: (message: string, error: unknown) => void,
+): Promise<ClusterLink> {
+  let cluster = await heartbeat(database, node.id, node.version)
+  let lastRecall = await newestRecall(database)
+  let listening: { end(): Promise<void> } | undefined
+  let failing = false
+  let stopped = false
+  let timer: NodeJS.Timeout | undefined
+
+  const readRecalls = async (): Promise<void> => {
+    for (const { id, scope_id } of await within(beatMsMax, recallsAfter(database, lastRecall))) {
+      lastRecall = id
+      listeners.recalled(scope_id)
+    }
+  }
+  const listen = async (): Promise<void> => {
+    const client = await within(beatMsMax, database.connect())
+    if (stopped || listening) return client.end()
+    listening = client
+    client.on('notification', ({ payload = '' }) => {
+      if (payload === '') void beat().catch(ignoreUntilNextBeat)
+      else listeners.recalled(payload)
+    })
+    client.on('end', () => {
+      if (listening === client) listening = undefined
+    })
+    await client.query(`listen ${clusterChannel}`)
+  }
+  const beat = async (): Promise<void> => {
+    cluster = await within(beatMsMax, heartbeat(database, node.id, node.version))
+    if (cluster.lost) listeners.lost()
+    if (cluster.count > 1 && !listening) await listen()
+  }
+
+  if (cluster.count > 1) await announceChange(database)
+  let beatAtMs = performance.now()
+  const tick = async (): Promise<void> => {
+    try {
+      if (performance.now() - beatAtMs >= beatEveryMs) {
+        beatAtMs = performance.now()
+        await beat()
+      }
+      await readRecalls()
+      failing = false
+    } catch (error) {
+      if (!failing && !stopped) onError('this node cannot say that it runs, nor hear of the others', error)
+      failing = true
+    }
+    if (!stopped) timer = setTimeout(tick, cluster.count > 1 ? pollEveryMs : beatEveryMs)
+  }
+  timer = setTimeout(tick, pollEveryMs)
+
+  return {
+    current: () => cluster,
+    leave: () => leaveCluster(database, node.id),
+    async stop() {
+      stopped = true
+      clearTimeout(timer)
+      await listening?.end()
+    },
+  }
+}
+
+/** The regular beat reports a database that is away. */
+const ignoreUntilNextBeat = (): void => undefined

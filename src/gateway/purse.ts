@@ -1,0 +1,300 @@
+/**
+ * What this node may spend of one account without asking: a lease, seen from memory. Admission is arithmetic while the slice
+ * lasts; when it does not, the calls that wait share one trip to the database. Where other nodes hold slices that they do
+ * not need, they are asked for them before anyone is refused.
+ *
+ * The database decides what a lease holds. After every trip, failed ones included, the purse takes the lease's own figures,
+ * so that an answer lost on the way can neither mint nor lose money.
+ */
+import { randomUUID } from 'node:crypto'
+import { ApiError, apiError } from '#contract/errors.ts'
+import type { LeaseId } from '#contract/ids.ts'
+import { addUsd, largerUsd, type NanoUsd, nanoUsd, smallerUsd, subtractUsd, zeroUsd } from '#core/money.ts'
+import { type SpendAccount, scopeOf } from '#core/spending.ts'
+import { available, emptyWallet, hold, release, settle, type Wallet } from '#core/wallet.ts'
+import type { Database } from '#storage/database.ts'
+import { closeSettledLease, type GrownLease, growLease, recallLeases, returnLease } from '#storage/leases.ts'
+import { spendRefusal } from './spend-refusal.ts'
+
+/** `least` is the smallest amount that is of any use; between the two the call is cut to what there is. */
+export type Amounts = { readonly most: NanoUsd; readonly least: NanoUsd }
+
+/** Money of one account, set aside for one call. Ends once, by `settle` or by `release`; its owner sees to that. */
+export type PurseHold = {
+  readonly lease: LeaseId
+  readonly amount: NanoUsd
+  /** Keeps `amount` of it and frees the rest. */
+  cutTo(amount: NanoUsd): PurseHold
+  settle(charged: NanoUsd): void
+  release(): void
+}
+
+export type PurseParts = {
+  readonly database: Database
+  readonly node: string
+  /** A slice is at most this, unless one call alone needs more. */
+  readonly leaseNanoUsdMax: NanoUsd
+  /** Milliseconds of a monotonic clock. */
+  now(): number
+  sleep(ms: number): Promise<void>
+  onError(message: string, error: unknown): void
+}
+
+type Waiter = Amounts & { admitted(hold: PurseHold): void; refused(error: unknown): void }
+
+/** How long a call waits for what other nodes hold and do not need. */
+const recallWaitMs = 500
+const recallPollMs = 20
+/** Where asking the others brought nothing, nobody is asked again for this long. */
+const recallAgainMs = 1_000
+
+export class Purse {
+  readonly account: SpendAccount
+  readonly #parts: PurseParts
+  #lease = newLease()
+  #wallet: Wallet = emptyWallet()
+  /** The lease's newest movement that was heard of. */
+  #movement = 0
+  #waiters: Waiter[] = []
+  #trip: Promise<void> | undefined
+  /** Money that calls asked for in this window and the one before: sizes the next slice, and shows an idle account. */
+  #recent = zeroUsd
+  #before = zeroUsd
+  #noRecallBeforeMs = Number.NEGATIVE_INFINITY
+  #recalled = false
+  /** The database was asked for something and its answer was lost: what the lease holds is known when it is read again. */
+  #doubtful = false
+  /** Then what is not held is handed back, for the database to say anew what is left: credit ends, limits are lowered. */
+  #endsAtMs = Number.POSITIVE_INFINITY
+  /** What was left outside of this purse when the database last said so. */
+  #leftOver: NanoUsd | undefined
+
+  constructor(account: SpendAccount, parts: PurseParts) {
+    this.account = account
+    this.#parts = parts
+  }
+
+  /** Whether `amount` can be held at once. Those who wait come first, or many small calls would starve a large one. */
+  covers(amount: NanoUsd): boolean {
+    return this.#waiters.length === 0 && available(this.#wallet) >= amount && !this.#ended
+  }
+
+  /** What the account has left, as far as this node has heard. */
+  get remaining(): NanoUsd | undefined {
+    return this.#leftOver === undefined ? undefined : addUsd(this.#leftOver, available(this.#wallet))
+  }
+
+  /** Only what `covers` has said yes to. */
+  hold(amount: NanoUsd): PurseHold {
+    this.#recent = addUsd(this.#recent, amount)
+    return this.#take(amount)
+  }
+
+  /** @throws ApiError the account's refusal, or storage_unavailable when the slice is used up and the database is away */
+  wait(amounts: Amounts): Promise<PurseHold> {
+    this.#recent = addUsd(this.#recent, amounts.most)
+    return new Promise((admitted, refused) => {
+      this.#waiters.push({ ...amounts, admitted, refused })
+      this.#begin(() => this.#serveWaiters())
+    })
+  }
+
+  /** Another node needs what this one can spare. */
+  recall(): void {
+    this.#recalled = true
+    this.#endsAtMs = this.#parts.now()
+    if (this.#waiters.length === 0) this.#begin(() => this.#giveBack())
+  }
+
+  /** Nothing is held, leased or waited for: it can be forgotten. */
+  get empty(): boolean {
+    return this.#waiters.length === 0 && !this.#trip && this.#wallet.granted === 0n && !this.#doubtful
+  }
+
+  /** Hands back what a quiet account does not need. */
+  async tidy(): Promise<void> {
+    const quiet = this.#recent === 0n && this.#waiters.length === 0 && !this.#trip
+    this.#before = this.#recent
+    this.#recent = zeroUsd
+    if (!quiet) return
+    this.#begin(async () => {
+      if (this.#doubtful && !(await this.#read())) return
+      await this.#giveBack()
+      if (this.#wallet.held === 0n) await this.#close()
+    })
+    await this.#trip
+  }
+
+  /** In which money of the account is reserved, if any is. */
+  get lease(): LeaseId {
+    return this.#lease
+  }
+
+  /** The lease was taken back: what is held of it stays with its calls, and the next call begins a new one. */
+  forget(): void {
+    this.#lease = newLease()
+    this.#wallet = emptyWallet()
+    this.#movement = 0
+    this.#doubtful = false
+  }
+
+  async settled(): Promise<void> {
+    await this.#trip
+  }
+
+  #take(amount: NanoUsd): PurseHold {
+    const wallet = this.#wallet
+    const lease = this.#lease
+    if (!hold(wallet, amount)) throw new RangeError('held more than the purse has')
+    const part = (held: NanoUsd): PurseHold => ({
+      lease,
+      amount: held,
+      cutTo(kept) {
+        release(wallet, subtractUsd(held, kept))
+        return part(kept)
+      },
+      settle: charged => settle(wallet, held, charged),
+      release: () => release(wallet, held),
+    })
+    return part(amount)
+  }
+
+  /** One trip at a time; who waits meanwhile is served before it counts as ended. */
+  #begin(work: () => Promise<void>): void {
+    this.#trip ??= this.#run(work)
+  }
+
+  async #run(work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+      while (this.#waiters.length > 0) await this.#serveWaiters()
+      // Asked meanwhile, by a node that got nothing
+      if (this.#recalled) await this.#giveBack()
+      while (this.#waiters.length > 0) await this.#serveWaiters()
+    } catch (error) {
+      // Nothing above throws but for a bug; nobody may wait for ever because of one
+      for (const waiter of this.#waiters.splice(0)) waiter.refused(error)
+    } finally {
+      this.#trip = undefined
+    }
+  }
+
+  async #serveWaiters(): Promise<void> {
+    for (let first = this.#waiters[0]; first; first = this.#waiters[0]) {
+      if (this.#ended) await this.#giveBack()
+      const refusal = available(this.#wallet) < first.most ? await this.#cover(first) : undefined
+      // What is left each has to ask for itself; a database that is away is away for all of them
+      const served = refusal?.errorCode === 'storage_unavailable' ? this.#waiters.length : 1
+      for (const waiter of this.#waiters.splice(0, served)) {
+        const amount = smallerUsd(waiter.most, available(this.#wallet))
+        if (amount >= waiter.least) waiter.admitted(this.#take(amount))
+        else waiter.refused(refusal)
+      }
+    }
+  }
+
+  /** @returns what to tell the call, should it still not be covered */
+  async #cover(waiter: Waiter): Promise<ApiError | undefined> {
+    try {
+      let grown = await this.#grow(waiter.most, waiter.most)
+      if (!this.#has(waiter.most) && grown.elsewhere > 0n) grown = (await this.#askOthers(waiter)) ?? grown
+      if (!this.#has(waiter.most) && waiter.least < waiter.most) grown = await this.#grow(waiter.most, waiter.least)
+      return spendRefusal(this.account, waiter.least, grown, available(this.#wallet))
+    } catch (cause) {
+      return cause instanceof ApiError ? cause : apiError('storage_unavailable', undefined, { cause })
+    }
+  }
+
+  get #ended(): boolean {
+    return this.#parts.now() >= this.#endsAtMs
+  }
+
+  #has(amount: NanoUsd): boolean {
+    return available(this.#wallet) >= amount
+  }
+
+  async #grow(amount: NanoUsd, least: NanoUsd): Promise<GrownLease> {
+    const waiting = this.#waiters.reduce((sum, { most }) => sum + most, 0n)
+    const askedAtMs = this.#parts.now()
+    const target = smallerUsd(nanoUsd(waiting + (this.#recent + this.#before) * 2n), this.#parts.leaseNanoUsdMax)
+    let grown = await this.#ask(amount, target, least)
+    if (grown.closed) {
+      this.forget()
+      grown = await this.#ask(amount, target, least)
+    }
+    this.#wallet.granted = grown.granted
+    this.#movement = grown.movement
+    this.#leftOver = grown.leftOver
+    this.#endsAtMs = grown.endsInMs === null ? Number.POSITIVE_INFINITY : askedAtMs + grown.endsInMs
+    return grown
+  }
+
+  async #ask(amount: NanoUsd, target: NanoUsd, least: NanoUsd): Promise<GrownLease> {
+    const missing = (of: NanoUsd): NanoUsd => largerUsd(zeroUsd, subtractUsd(of, available(this.#wallet)))
+    const need = missing(amount)
+    this.#doubtful = true
+    const grown = await growLease(this.#parts.database, {
+      lease: this.#lease,
+      account: this.account,
+      node: this.#parts.node,
+      need,
+      want: largerUsd(target, need),
+      least: missing(least),
+    })
+    this.#doubtful = false
+    return grown
+  }
+
+  /** @returns false while the database does not answer; the next tidying tries again */
+  #read(): Promise<boolean> {
+    return this.#grow(zeroUsd, zeroUsd).then(
+      () => true,
+      () => false,
+    )
+  }
+
+  /** Hands in its own fragment first: two nodes that each hold half of what a call needs would wait for each other. */
+  async #askOthers(waiter: Waiter): Promise<GrownLease | undefined> {
+    const { database, now, sleep } = this.#parts
+    if (now() < this.#noRecallBeforeMs) return undefined
+    await this.#giveBack()
+    await recallLeases(database, scopeOf(this.account))
+    const until = now() + recallWaitMs
+    for (;;) {
+      await sleep(recallPollMs)
+      if (this.#recalled) await this.#giveBack()
+      const grown = await this.#grow(waiter.most, waiter.most)
+      if (this.#has(waiter.most) || grown.elsewhere === 0n) return grown
+      if (now() < until) continue
+      this.#noRecallBeforeMs = now() + recallAgainMs
+      return grown
+    }
+  }
+
+  async #giveBack(): Promise<void> {
+    this.#recalled = false
+    const spare = available(this.#wallet)
+    if (spare <= 0n) return
+    // Set aside first: a call that comes meanwhile must not spend what is on its way back
+    this.#wallet.granted = subtractUsd(this.#wallet.granted, spare)
+    try {
+      const arrived = await returnLease(this.#parts.database, this.#lease, spare, this.#movement)
+      if (arrived) this.#movement += 1
+      else this.#doubtful = true
+    } catch (error) {
+      // Whether it arrived is not known: it stays aside, and the next trip tells what the lease holds
+      this.#doubtful = true
+      this.#parts.onError('idle credit could not be handed back; it stays reserved until the lease is next read', error)
+    }
+  }
+
+  /** Not while usage of this lease is still on its way to the database; the next tidying tries again. */
+  async #close(): Promise<void> {
+    const closed = await closeSettledLease(this.#parts.database, this.#lease).catch(() => false)
+    if (closed && this.#wallet.held === 0n) this.forget()
+    else this.#doubtful = true
+  }
+}
+
+// A random UUID of ours is what a lease id is.
+const newLease = (): LeaseId => randomUUID() as unknown as LeaseId
