@@ -1,16 +1,30 @@
-/** Rate limits of a project. Each model has a row, whether or not somebody has set one. */
+/** Rate limits of organizations, projects and keys. Each model has a row, whether or not somebody has set one. */
 import { apiError } from '#contract/errors.ts'
 import { testModelPrefix } from '#contract/models.ts'
-import { type LimitDimension, limitDimensions, type rateLimits } from '#contract/rate-limits.ts'
+import type { keyRateLimits, organizationRateLimits, rateLimits } from '#contract/rate-limits.ts'
+import {
+  dimensionNames,
+  dimensions,
+  type Limits,
+  limitsNamed,
+  type NamedLimits,
+  namedLimits,
+} from '#core/rate-limits.ts'
 import type { Queryable } from '#storage/database.ts'
 import { type ModelPermissionsRow, readModelPermissions } from '#storage/model-permissions.ts'
 import { modelNames } from '#storage/models.ts'
-import { findProject, type ProjectRow } from '#storage/projects.ts'
-import { type Limits, readLimits, setLimits } from '#storage/rate-limits.ts'
-import { activeProject, existing } from './active-project.ts'
-import { change } from './change.ts'
+import { deleteLimits, setLimits } from '#storage/rate-limits.ts'
+import { type Caller, type Change, change } from './change.ts'
 import { oneCursor } from './cursors.ts'
 import type { Call, Handlers } from './handler.ts'
+import {
+  changedKeyPlace,
+  changedProjectPlace,
+  keyPlace,
+  type LimitPlace,
+  organizationPlace,
+  projectPlace,
+} from './limit-place.ts'
 import { toList } from './page.ts'
 import type { PlatformParts } from './platform.ts'
 
@@ -19,40 +33,48 @@ const allOthers = '*'
 const idOf = (model: string): string => idPrefix + model
 const modelOf = (id: string): string => id.slice(idPrefix.length)
 
-export const rateLimitHandlers: Handlers<typeof rateLimits> = {
-  async list(parts, { grant, params, query }) {
-    const { database } = parts
-    const project = existing(await findProject(database, grant.organizationId, params.project_id))
-    const permissions = await readModelPermissions(database, project.id)
-    const callable = (await modelNames(database)).filter(name => canCall(permissions, name))
-    const limits = await effectiveLimits(parts, database, { ...grant, project })
-    return toList(pageOf([allOthers, ...callable], query), model => toRateLimit(model, limits(model)), idOf)
-  },
+const objects = {
+  organization: 'organization.rate_limit',
+  project: 'project.rate_limit',
+  key: 'organization.project.api_key.rate_limit',
+} as const
+type Level = LimitPlace['level']
 
-  update(parts, call) {
-    const { grant, params, body } = call
-    const id = params.rate_limit_id
-    return change(parts, call, async tx => {
-      const project = await activeProject(tx, grant, params.project_id)
-      const model = await knownModel(tx, id)
-      checkBelow(body, limitsFor(await readLimits(tx, grant.organizationId), model, defaultsOf(parts)))
-      await setLimits(tx, project.id, model, body)
-      const limits = await effectiveLimits(parts, tx, { ...grant, project })
-      return {
-        answer: toRateLimit(model, limits(model)),
-        audit: [{ type: 'rate_limit.updated', project, resourceId: id, detail: { changes_requested: body } }],
-        affects: [['project', project.id]],
-      }
-    })
+export const rateLimitHandlers: Handlers<typeof rateLimits> = {
+  list: async (parts, call) => list(parts, 'project', await projectPlace(parts, call), call.query),
+  update: (parts, call) => update(parts, 'project', call, read => changedProjectPlace(read, call)),
+  delete: (parts, call) => remove(parts, 'project', call, read => changedProjectPlace(read, call)),
+}
+
+export const organizationRateLimitHandlers: Handlers<typeof organizationRateLimits> = {
+  async list(parts, { grant, query: { organization_id, ...query } }) {
+    return list(parts, 'organization', await organizationPlace(parts, grant, organization_id), query)
   },
+  update: (parts, call) =>
+    update(parts, 'organization', call, read => organizationPlace(read, call.grant, call.query.organization_id)),
+  delete: (parts, call) =>
+    remove(parts, 'organization', call, read => organizationPlace(read, call.grant, call.query.organization_id)),
+}
+
+export const keyRateLimitHandlers: Handlers<typeof keyRateLimits> = {
+  list: async (parts, call) => list(parts, 'key', await keyPlace(parts, call), call.query),
+  update: (parts, call) => update(parts, 'key', call, read => changedKeyPlace(read, call)),
+  delete: (parts, call) => remove(parts, 'key', call, read => changedKeyPlace(read, call)),
+}
+
+type ListQuery = Call<typeof rateLimits.list>['query']
+
+async function list<const Of extends Level>(parts: PlatformParts, level: Of, place: LimitPlace, query: ListQuery) {
+  const names = await modelNames(parts.database)
+  const permissions = place.project ? await readModelPermissions(parts.database, place.project.id) : undefined
+  const callable = names.filter(name => canCall(permissions, name))
+  return toList(pageOf([allOthers, ...callable], query), model => toRateLimit(level, place, model), idOf)
 }
 
 const canCall = (permissions: ModelPermissionsRow | undefined, name: string): boolean =>
   permissions === undefined ||
   name.startsWith(testModelPrefix) ||
   permissions.model_ids.includes(name) === (permissions.mode === 'allow_list')
-
-type ListQuery = Call<typeof rateLimits.list>['query']
 
 /** A cursor that is not in the list leads nowhere. */
 function pageOf(names: readonly string[], query: ListQuery): { rows: string[]; hasMore: boolean } {
@@ -66,63 +88,75 @@ function pageOf(names: readonly string[], query: ListQuery): { rows: string[]; h
   return { rows: rest.slice(0, limit), hasMore: rest.length > limit }
 }
 
+type SetCall = Caller & { readonly params: { readonly rate_limit_id: string }; readonly body: NamedLimits }
+type FindPlace = (read: { database: Queryable; limitsDefault: PlatformParts['limitsDefault'] }) => Promise<LimitPlace>
+
+function update<const Of extends Level>(parts: PlatformParts, level: Of, call: SetCall, find: FindPlace) {
+  const id = call.params.rate_limit_id
+  return change(parts, call, async tx => {
+    const read = { database: tx, limitsDefault: parts.limitsDefault }
+    const place = await find(read)
+    const model = await knownModel(tx, id)
+    const limits = limitsNamed(call.body)
+    checkBelow(limits, place, model)
+    await setLimits(tx, place.scope, model, limits)
+    const answer = toRateLimit(level, await find(read), model)
+    return changed('rate_limit.updated', place, id, { changes_requested: call.body }, answer)
+  })
+}
+
+type RemoveCall = Omit<SetCall, 'body'>
+
+function remove<const Of extends Level>(parts: PlatformParts, level: Of, call: RemoveCall, find: FindPlace) {
+  const id = call.params.rate_limit_id
+  return change(parts, call, async tx => {
+    const place = await find({ database: tx, limitsDefault: parts.limitsDefault })
+    // Not looked up: the limits of a model that is gone can be removed as well
+    if (!id.startsWith(idPrefix)) throw noSuchLimit()
+    const deleted = await deleteLimits(tx, place.scope, modelOf(id))
+    return changed('rate_limit.deleted', place, id, {}, { object: `${objects[level]}.deleted` as const, id, deleted })
+  })
+}
+
+/** The entry names the organization or the key where the id, which is the model's, does not say enough. */
+function changed<Answer>(
+  type: 'rate_limit.updated' | 'rate_limit.deleted',
+  { level, scope, project, affects }: LimitPlace,
+  resourceId: string,
+  detail: Readonly<Record<string, unknown>>,
+  answer: Answer,
+): Change<Answer> {
+  const of = level === 'project' ? {} : { [`${level}_id`]: scope }
+  return { answer, audit: [{ type, project, resourceId, detail: { ...of, ...detail } }], affects: [affects] }
+}
+
 async function knownModel(tx: Queryable, id: string): Promise<string> {
   const model = modelOf(id)
   const known = model === allOthers || (await modelNames(tx)).includes(model)
-  if (!id.startsWith(idPrefix) || !known) throw apiError('not_found', { what: 'rate limit' })
+  if (!id.startsWith(idPrefix) || !known) throw noSuchLimit()
   return model
 }
 
-const defaultsOf = ({ limitsDefault }: PlatformParts): EveryLimit => ({
-  max_requests_per_1_minute: limitsDefault.requestsPerMinute,
-  max_tokens_per_1_minute: limitsDefault.tokensPerMinute,
-})
+const noSuchLimit = (): Error => apiError('not_found', { what: 'rate limit' })
 
-/** Requests and tokens a minute are always bounded. */
-type EveryLimit = Limits & { max_requests_per_1_minute: number; max_tokens_per_1_minute: number }
+const above = { organization: 'organization', project: 'organization', key: 'project' } as const
 
-const limitsFor = (set: ReadonlyMap<string, Limits>, model: string, defaults: EveryLimit): EveryLimit => ({
-  ...defaults,
-  ...withoutGaps(set.get(allOthers)),
-  ...withoutGaps(set.get(model)),
-})
-
-// A row holds only what was set, so nothing in it hides what stands before it
-const withoutGaps = (limits: Limits = {}): Partial<Record<LimitDimension, number>> =>
-  Object.fromEntries(Object.entries(limits).filter(([, value]) => value !== undefined))
-
-type Place = { readonly organizationId: Call<typeof rateLimits.list>['grant']['organizationId']; project: ProjectRow }
-
-/** What holds for a model: of the project's limit and the organization's the lower one. */
-async function effectiveLimits(parts: PlatformParts, database: Queryable, { organizationId, project }: Place) {
-  const own = await readLimits(database, project.id)
-  const organization = await readLimits(database, organizationId)
-  const defaults = defaultsOf(parts)
-  return (model: string): EveryLimit => lower(limitsFor(own, model, defaults), limitsFor(organization, model, defaults))
-}
-
-function lower(one: EveryLimit, other: EveryLimit): EveryLimit {
-  const least = (a: number, b: number | undefined): number => Math.min(a, b ?? a)
-  const both = limitDimensions.flatMap(dimension => {
-    const value = one[dimension] ?? other[dimension]
-    return value === undefined ? [] : [[dimension, least(value, other[dimension])]]
-  })
-  return { ...one, ...Object.fromEntries(both) }
-}
-
-/** A limit above the organization's would be a promise that the organization's limit breaks. */
-function checkBelow(asked: Limits, organization: Limits): void {
-  for (const param of limitDimensions) {
-    const [value, most] = [asked[param], organization[param]]
-    if (value === undefined || most === undefined || value <= most) continue
-    const message = `Invalid '${param}': ${value} is more than the organization's limit of ${most}.`
+/** A limit above the one that it lies inside would be a promise that the other breaks. */
+function checkBelow(asked: Limits, { level, ceiling }: LimitPlace, model: string): void {
+  const most: Limits = ceiling(model) ?? {}
+  for (const name of dimensionNames) {
+    const [value, bound] = [asked[name], most[name]]
+    if (value === undefined || bound === undefined || value <= bound) continue
+    const param = dimensions[name].member
+    const advice = level === 'organization' ? ' Only the operator can raise it.' : ''
+    const message = `Invalid '${param}': ${value} is more than the ${above[level]}'s limit of ${bound}.${advice}`
     throw apiError('invalid_parameter', { param, message, code: 'invalid_value' })
   }
 }
 
-const toRateLimit = (model: string, limits: EveryLimit) => ({
-  object: 'project.rate_limit' as const,
+const toRateLimit = <const Of extends Level>(level: Of, place: LimitPlace, model: string) => ({
+  object: objects[level],
   id: idOf(model),
   model,
-  ...limits,
+  ...namedLimits(place.holds(model)),
 })

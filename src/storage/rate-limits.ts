@@ -1,48 +1,51 @@
-/** Rate limits that were set for an organization or a project. */
-import type { OrganizationId, ProjectId } from '#contract/ids.ts'
-import { type LimitDimension, limitDimensions } from '#contract/rate-limits.ts'
+/** Rate limits that were set for an organization, a project or a key: a row a model, a column a dimension. */
+import type { ApiKeyId, OrganizationId, ProjectId } from '#contract/ids.ts'
+import { type Dimension, dimensionNames, type Limits, type LimitsByModel } from '#core/rate-limits.ts'
 import { type Queryable, sql } from './database.ts'
 
-export type Limits = { readonly [Dimension in LimitDimension]?: number | undefined }
+export type LimitScope = OrganizationId | ProjectId | ApiKeyId
 
-const columns = {
-  max_requests_per_1_minute: 'requests_per_minute',
-  max_tokens_per_1_minute: 'tokens_per_minute',
-  max_images_per_1_minute: 'images_per_minute',
-  max_audio_megabytes_per_1_minute: 'audio_megabytes_per_minute',
-  max_requests_per_1_day: 'requests_per_day',
-  batch_1_day_max_input_tokens: 'batch_input_tokens_per_day',
-} as const satisfies Record<LimitDimension, string>
+type Column = string & { readonly __column: Dimension }
+// requestsPerMinute is in requests_per_minute
+const columnOf = (dimension: Dimension): Column =>
+  dimension.replaceAll(/[A-Z]/g, letter => `_${letter.toLowerCase()}`) as Column
+const columns = dimensionNames.map(columnOf)
 
-const named = limitDimensions.map(dimension => `${columns[dimension]} as ${dimension}`).join(', ')
-const selectLimits = sql(`select model, ${named} from rate_limits where scope_id = $1`)
+/** A row of the table; of JSON, where a bigint is a number. */
+export type LimitsRow = { readonly scope_id: string; readonly model: string } & Readonly<
+  Record<Column, number | bigint | null>
+>
 
-type LimitRow = { model: string } & { [Dimension in LimitDimension]: number | bigint | null }
+/** What was set for one scope, by model; '*' for all the others. */
+export const limitsByModel = (rows: readonly LimitsRow[] | null, scope: string | null): LimitsByModel =>
+  new Map((rows ?? []).flatMap(row => (row.scope_id === scope ? [[row.model, limitsOf(row)] as const] : [])))
 
-/** By model; '*' for all the others. */
-export async function readLimits(
-  database: Queryable,
-  scope: OrganizationId | ProjectId,
-): Promise<ReadonlyMap<string, Limits>> {
-  const rows = await database.query<LimitRow>(selectLimits, [scope])
-  return new Map(rows.map(row => [row.model, toLimits(row)]))
-}
+const limitsOf = (row: LimitsRow): Limits =>
+  Object.fromEntries(
+    dimensionNames.flatMap(name => {
+      const value = row[columnOf(name)]
+      return value === null ? [] : [[name, Number(value)]]
+    }),
+  )
 
-const toLimits = (row: LimitRow): Limits =>
-  Object.fromEntries(limitDimensions.flatMap(name => (row[name] === null ? [] : [[name, Number(row[name])]])))
+const selectLimits = sql(`select scope_id, model, ${columns.join(', ')} from rate_limits where scope_id = $1`)
 
-const columnNames = limitDimensions.map(dimension => columns[dimension])
-const upsertLimits = sql(`insert into rate_limits (scope_id, model, ${columnNames.join(', ')})
-  values ($1, $2, ${columnNames.map((_, index) => `$${index + 3}`).join(', ')})
+export const readLimits = async (database: Queryable, scope: LimitScope): Promise<LimitsByModel> =>
+  limitsByModel(await database.query<LimitsRow>(selectLimits, [scope]), scope)
+
+const upsertLimits = sql(`insert into rate_limits (scope_id, model, ${columns.join(', ')})
+  values ($1, $2, ${columns.map((_, index) => `$${index + 3}`).join(', ')})
   on conflict (scope_id, model) do update set
-    ${columnNames.map(column => `${column} = coalesce(excluded.${column}, rate_limits.${column})`).join(', ')}`)
+    ${columns.map(column => `${column} = coalesce(excluded.${column}, rate_limits.${column})`).join(', ')}`)
 
 /** Sets what is given and leaves the rest as it was. */
-export async function setLimits(
-  tx: Queryable,
-  scope: OrganizationId | ProjectId,
-  model: string,
-  limits: Limits,
-): Promise<void> {
-  await tx.query(upsertLimits, [scope, model, ...limitDimensions.map(dimension => limits[dimension] ?? null)])
+export async function setLimits(tx: Queryable, scope: LimitScope, model: string, limits: Limits): Promise<void> {
+  await tx.query(upsertLimits, [scope, model, ...dimensionNames.map(name => limits[name] ?? null)])
+}
+
+const removeLimits = sql('delete from rate_limits where scope_id = $1 and model = $2 returning model')
+
+/** @returns whether there was a row */
+export async function deleteLimits(tx: Queryable, scope: LimitScope, model: string): Promise<boolean> {
+  return (await tx.query(removeLimits, [scope, model])).length > 0
 }
