@@ -1,0 +1,29 @@
+import { deleteOldBudgetNotices } from '#storage/due-key-budgets.ts'
+import { forgetDeadJobs, trimJobRuns } from '#storage/job-runs.ts'
+import { deleteLeftNodes, deleteOldRecalls, trimAuthEvents } from '#storage/lost-nodes.ts'
+import { trimMails } from '#storage/mails.ts'
+import type { Job } from './job.ts'
+
+/** What each deletes, for people, and how. */
+const rows = [
+  ['recalls of leases', deleteOldRecalls],
+  ['nodes that left', deleteLeftNodes],
+  ['changes to keys that every node has heard of', trimAuthEvents],
+  ['notices of budgets', deleteOldBudgetNotices],
+  ['runs of jobs', trimJobRuns],
+  ['jobs that were given up', forgetDeadJobs],
+  ['mails', trimMails],
+] as const
+
+export const cleanUp: Job = {
+  about: 'Deletes rows that nobody reads any more.',
+  cron: '*/5 * * * *',
+  async run({ database }) {
+    const done: string[] = []
+    for (const [name, remove] of rows) {
+      const deleted = await remove(database)
+      if (deleted > 0) done.push(`${deleted} ${name}`)
+    }
+    return done.length === 0 ? null : done.join(', ')
+  },
+}
