@@ -4,8 +4,9 @@
  */
 import { expect } from 'vitest'
 import { allEndpoints, type NamedEndpoint } from '#contract/endpoints.ts'
+import { usage } from '#contract/usage.ts'
 import { makeCertificate } from './certificates.ts'
-import type { Answer, TestPlatform } from './platform.ts'
+import { type Answer, type TestPlatform, walkRequestId } from './platform.ts'
 
 /** By the name of the path parameter, or by the name that a step gave. */
 export type Ids = Readonly<Record<string, string>>
@@ -41,6 +42,8 @@ const limits = {
   max_audio_megabytes_per_1_minute: 1,
   max_requests_per_1_day: 100,
   batch_1_day_max_input_tokens: 1_000,
+  max_tokens_per_1_day: 90_000,
+  max_concurrent_requests: 5,
 }
 const authority = makeCertificate({ name: 'Steps', authority: true }).pem
 const certificateIds = ({ certificate_id }: Ids) => ({ certificate_ids: [certificate_id] })
@@ -100,7 +103,11 @@ const makeAll: readonly Step[] = [
   step('projectSpendLimit.update', { body: limit }),
   step('organizationSpendAlerts.create', { body: alert, keep: id('alert_id') }),
   step('projectSpendAlerts.create', { body: alert, keep: id('project_alert_id') }),
-  step('credits.grant', { body: { amount_usd: '1.50', reference: 'steps' } }),
+  step('credits.grant', {
+    body: { amount_usd: '1.50', reference: 'steps', kind: 'promotional', expires_in_seconds: 86_400 },
+    keep: id('credit_grant_id'),
+  }),
+  step('keyBudgets.update', { body: { limit_usd: '20', period: 'month' } }),
 ]
 
 const changeAll: readonly Step[] = [
@@ -110,7 +117,11 @@ const changeAll: readonly Step[] = [
   step('roles.update', { body: { role_name: 'Onlooker', description: null } }),
   step('projectRoles.update', { at: projectRole, body: { permissions: ['model.request.embeddings'] } }),
   step('projectUsers.update', { body: { role: 'owner' } }),
-  step('projectApiKeys.update', { body: { scopes: ['model.request'], allowed_cidrs: ['127.0.0.0/8'] } }),
+  step('adminApiKeys.disable', { at: adminKey, body: {} }),
+  step('adminApiKeys.enable', { at: adminKey, body: {} }),
+  step('projectApiKeys.update', {
+    body: { scopes: ['model.request'], allowed_cidrs: ['127.0.0.0/8'], allowed_models: [] },
+  }),
   step('projectApiKeys.disable', { body: {} }),
   step('projectApiKeys.enable', { body: {} }),
   step('projectApiKeys.rotate', { at: spareKey, body: { grace_seconds: 60 } }),
@@ -122,8 +133,12 @@ const changeAll: readonly Step[] = [
   step('certificates.activate', { body: certificateIds }),
   step('certificates.deactivate', { body: certificateIds }),
   step('rateLimits.update', { body: limits }),
+  step('keyRateLimits.update', { body: { max_requests_per_1_minute: 3 } }),
+  step('organizationRateLimits.update', { body: { max_requests_per_1_minute: 900 } }),
+  step('usageTiers.update', { body: { usage_tier: '5' } }),
   step('modelPermissions.update', { body: { mode: 'allow_list', model_ids: ['keyhouse-test-chat'] } }),
   step('hostedToolPermissions.update', { body: { mcp: { enabled: false } } }),
+  step('payloadCapture.update', { body: { enabled: true, retention_days: 7 } }),
   step('organizationDataRetention.update', { body: { retention_type: 'modified_abuse_monitoring' } }),
   step('projectDataRetention.update', { body: { retention_type: 'none' } }),
   step('organizationSpendAlerts.update', { body: { ...alert, threshold_amount: 6_000 } }),
@@ -132,8 +147,11 @@ const changeAll: readonly Step[] = [
   step('keyPolicies.updateForProject', { body: { key_lifetime_seconds_max: null } }),
 ]
 
+const usageKinds = Object.keys(usage).filter(kind => kind !== 'costs')
+
 const readAll: readonly Step[] = [
   ...['adminApiKeys', 'projects', 'projectApiKeys', 'rateLimits', 'certificates', 'serviceAccounts'],
+  ...['organizationRateLimits', 'keyRateLimits'],
   ...['users', 'projectUsers', 'invites', 'groups', 'groupUsers', 'projectGroups', 'roles', 'projectRoles'],
   ...['userRoles', 'groupRoles', 'projectUserRoles', 'projectGroupRoles'],
   ...['organizationSpendAlerts', 'projectSpendAlerts'],
@@ -141,10 +159,12 @@ const readAll: readonly Step[] = [
   .map(noun => step(`${noun}.list`))
   .concat([
     step('adminApiKeys.retrieve', { at: adminKey }),
+    step('usageTiers.retrieve'),
     step('projects.retrieve'),
     step('projectApiKeys.retrieve'),
     step('modelPermissions.retrieve'),
     step('hostedToolPermissions.retrieve'),
+    step('payloadCapture.retrieve'),
     step('organizationDataRetention.retrieve'),
     step('projectDataRetention.retrieve'),
     step('organizationSpendLimit.retrieve'),
@@ -152,6 +172,7 @@ const readAll: readonly Step[] = [
     step('organizationSpendAlerts.retrieve'),
     step('projectSpendAlerts.retrieve', { at: projectAlert }),
     step('certificates.retrieve', { query: '?include[]=content' }),
+    step('auditLogs.head'),
     step('auditLogs.verify'),
     step('serviceAccounts.retrieve'),
     step('keyHygiene.list'),
@@ -170,9 +191,18 @@ const readAll: readonly Step[] = [
     step('projectUserRoles.retrieve', { at: projectRole }),
     step('projectGroupRoles.retrieve', { at: projectRole }),
     step('credits.balance'),
-    step('usage.completions', { query: '?start_time=0' }),
-    step('usage.embeddings', { query: '?start_time=0' }),
+    step('credits.list', { query: '?status=active' }),
+    step('credits.retrieve'),
+    step('spend.retrieve'),
+    step('spend.retrieveForProject'),
+    step('keyBudgets.retrieve'),
+    ...usageKinds.map(kind => step(`usage.${kind}`, { query: '?start_time=0' })),
     step('usage.costs', { query: '?start_time=0' }),
+    step('usageExport.usage', { query: '?start_time=0' }),
+    step('usageExport.costs', { query: '?start_time=0&format=json' }),
+    step('calls.list'),
+    step('calls.retrieve'),
+    step('calls.payload'),
   ])
 
 const removeAll: readonly Step[] = [
@@ -188,10 +218,16 @@ const removeAll: readonly Step[] = [
   step('groups.delete'),
   step('invites.delete'),
   step('compromisedKeys.report', { at: spareKey, body: { replacement: {} } }),
+  step('organizationRateLimits.delete'),
+  step('keyRateLimits.delete'),
+  step('rateLimits.delete'),
+  step('credits.revoke', { body: {} }),
+  step('keyBudgets.delete'),
   step('projectApiKeys.delete'),
   step('serviceAccounts.delete'),
   step('certificates.delete'),
   step('modelPermissions.delete'),
+  step('payloadCapture.delete'),
   step('organizationSpendLimit.delete'),
   step('projectSpendLimit.delete'),
   step('organizationSpendAlerts.delete'),
@@ -228,7 +264,7 @@ export async function takeSteps(
   ids: Ids,
   see: (step: Step, answer: Answer) => void = () => undefined,
 ): Promise<Ids> {
-  let known: Ids = { walk: 'one', rate_limit_id: 'rl-*', ...ids }
+  let known: Ids = { walk: 'one', rate_limit_id: 'rl-*', request_id: walkRequestId(ids.walk), ...ids }
   for (const one of list) {
     const { row } = endpointOf(one.row)
     const key = { nobody: null, project: known.key_value ?? '', admin: adminKey }[one.as ?? 'admin']

@@ -24,6 +24,8 @@ export type Totals = {
   readonly leased: bigint
   readonly revenue: bigint
   readonly overrun: bigint
+  /** Credit that was there until its time was over. */
+  readonly expired: bigint
   /** Of the usage rows. */
   readonly charged: bigint
   readonly borne: bigint
@@ -94,6 +96,7 @@ export class Books {
          (select coalesce(sum(balance_nano_usd), 0)::bigint from ledger_accounts where kind = 'leased') as leased,
          (select balance_nano_usd from ledger_accounts where id = 'platform/revenue') as revenue,
          (select -balance_nano_usd from ledger_accounts where id = 'platform/overrun') as overrun,
+         (select balance_nano_usd from ledger_accounts where id = 'platform/breakage') as expired,
          (select coalesce(sum(charged_nano_usd), 0)::bigint from usage_events) as charged,
          (select coalesce(sum(overrun_nano_usd), 0)::bigint from usage_events) as borne,
          (select coalesce(sum(amount_nano_usd), 0)::bigint from ledger_entries) as sum`,
@@ -110,10 +113,22 @@ export class Books {
     )
     expect(totals.leased, 'nothing stays reserved').toBe(0n)
     expect(totals.sum).toBe(0n)
-    expect(totals.credit + totals.charged).toBe(totals.granted)
+    expect(totals.credit + totals.charged + totals.expired).toBe(totals.granted)
     expect(totals.revenue).toBe(totals.charged + totals.borne)
     expect(totals.overrun).toBe(totals.borne)
     return totals
+  }
+
+  /** What remains of each organization's credit grants is its credit and what is leased of it. */
+  async expectGrants(): Promise<void> {
+    const wrong = await this.query(
+      `select organization_id, sum(balance_nano_usd) as account, (select coalesce(sum(remaining_nano_usd), 0)
+         from credit_grants g where g.organization_id = a.organization_id) as grants
+       from ledger_accounts a where kind in ('credit', 'leased') group by organization_id
+       having sum(balance_nano_usd) <> (select coalesce(sum(remaining_nano_usd), 0)
+         from credit_grants g where g.organization_id = a.organization_id)`,
+    )
+    expect(wrong).toEqual([])
   }
 
   async #until<Found>(look: () => Promise<Found>, isThere: (found: Found) => boolean): Promise<Found> {

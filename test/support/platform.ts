@@ -15,8 +15,9 @@ import { mintKey } from '#platform/mint-key.ts'
 import type { PlatformParts } from '#platform/platform.ts'
 import { createPlatform } from '#platform/server.ts'
 import { fakeModels } from '#providers/fake/models.ts'
+import { insertPayloads } from '#storage/call-payloads.ts'
 import { memoryCounters } from '#storage/counters.ts'
-import type { Database } from '#storage/database.ts'
+import { type Database, sql } from '#storage/database.ts'
 import type { PostgresConnection } from '#storage/embedded-postgres.ts'
 import { insertOrganization, insertUser } from '#storage/organizations.ts'
 import { insertProject } from '#storage/projects.ts'
@@ -58,6 +59,9 @@ export async function testPlatform(): Promise<TestPlatform> {
   const logged: string[] = []
   const server = await serve(testParts({ database, secrets, localModels, logged }))
   const [{ id: projectId = '' } = {}] = await database.query<{ id: string }>({ text: 'select id from projects' })
+  const other = await anotherOrganization(database, secrets)
+  await aCall(database, { ...first, projectId, walk: 'one' })
+  await aCall(database, { ...other, walk: 'two' })
   return {
     url: server.url,
     database,
@@ -65,7 +69,7 @@ export async function testPlatform(): Promise<TestPlatform> {
     secrets,
     first,
     projectId,
-    other: await anotherOrganization(database, secrets),
+    other,
     localModels,
     logged,
     send: (key, method, path, body) => send(server.url, key, method, path, body),
@@ -189,6 +193,34 @@ async function anotherOrganization(database: Database, secrets: Secrets): Promis
     const draft = { kind: 'admin', organizationId, projectId: null, ownerUserId, name: 'Theirs' } as const
     return { organizationId, projectId: project.id, adminKey: (await mintKey(tx, secrets, draft)).value }
   })
+}
+
+/** Of the call that each organization has made long ago; named after the walk that asks for it (see admin-steps.ts). */
+export const walkRequestId = (walk = 'one'): string => `req_${`walk${walk}`.padEnd(24, '0')}`
+
+type Called = { readonly organizationId: OrganizationId; readonly projectId: string; readonly walk: string }
+
+/** No call can be made here, as there is no gateway. What was said in it has been captured since. */
+async function aCall(database: Database, { organizationId, projectId, walk }: Called): Promise<void> {
+  const requestId = walkRequestId(walk)
+  await database.query(
+    sql(`insert into usage_events (id, occurred_at, request_id, organization_id, project_id, api_key_id, endpoint, model, provider,
+           upstream_model, outcome, estimated, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,
+           charged_nano_usd, overrun_nano_usd, duration_ms)
+         values (gen_random_uuid(), '2001-01-01', $1, $2, $3, 'key_gone', 'chat.completions', 'm', 'fake', 'm', 'complete', false,
+           1, 0, 1, 0, 0, 0, 1)`),
+    [requestId, organizationId, projectId],
+  )
+  await database.query(sql('insert into payload_capture values ($1, true, 30, 1024)'), [projectId])
+  const said = {
+    request: '{}',
+    requestBytes: 2,
+    requestTruncated: false,
+    answer: '{}',
+    answerBytes: 2,
+    answerTruncated: false,
+  }
+  await insertPayloads(database, [{ requestId, projectId, capturedAtMs: Date.now(), ...said }])
 }
 
 export type TestLocalModels = LocalModels & {

