@@ -14,26 +14,44 @@ export const costBuckets = { seconds: 86_400, limitDefault: 7, limitMax: 180 } a
 const timeMax = 253_402_300_799
 const ids = queryArray(z.string().min(1).max(256)).optional()
 
-const period = {
+export const usageSpan = {
   start_time: queryInteger(0, timeMax).describe('Unix time in seconds, inclusive.'),
   end_time: queryInteger(0, timeMax).optional().describe('Unix time in seconds, exclusive. Left out: now.'),
+}
+const period = {
+  ...usageSpan,
   page: z.string().max(256).optional().describe('`next_page` of the page before.'),
 }
 
-const filters = { project_ids: ids, user_ids: ids, api_key_ids: ids, models: ids }
+export const usageFilters = { project_ids: ids, user_ids: ids, api_key_ids: ids, models: ids }
 
-const usageQuery = z.strictObject({
-  ...period,
-  ...filters,
-  bucket_width: z.enum(['1m', '1h', '1d']).default('1d'),
-  group_by: queryArray(z.enum(['project_id', 'user_id', 'api_key_id', 'model', 'batch', 'service_tier'])).optional(),
-  limit: queryInteger(1, bucketWidths['1m'].limitMax).optional(),
+const grouped = ['project_id', 'user_id', 'api_key_id', 'model'] as const
+
+/** What every kind of usage can be asked for by; a kind adds its own. */
+const queryOf = <const Group extends string>(groups: readonly [Group, ...Group[]]) =>
+  z.strictObject({
+    ...period,
+    ...usageFilters,
+    bucket_width: z.enum(['1m', '1h', '1d']).default('1d'),
+    group_by: queryArray(z.enum(groups)).optional(),
+    limit: queryInteger(1, bucketWidths['1m'].limitMax).optional(),
+  })
+
+const usageQuery = queryOf(grouped)
+const batch = queryBoolean.optional().describe('Calls in batches, or all others.')
+const completionsQuery = queryOf([...grouped, 'batch', 'service_tier']).extend({ batch })
+const decisionsQuery = queryOf([...grouped, 'batch', 'service_tier', 'api_source']).extend({ batch })
+const imagesQuery = queryOf([...grouped, 'size', 'source']).extend({
+  sources: queryArray(z.enum(['image.generation', 'image.edit', 'image.variation'])).optional(),
+  sizes: queryArray(z.enum(['256x256', '512x512', '1024x1024', '1792x1792', '1024x1792'])).optional(),
 })
-/** `batch` exists so that old scripts go on working: nothing here runs in batches yet. */
-const completionsQuery = usageQuery.extend({ batch: queryBoolean.optional() })
-const embeddingsQuery = usageQuery.extend({
-  group_by: queryArray(z.enum(['project_id', 'user_id', 'api_key_id', 'model'])).optional(),
+const webSearchQuery = queryOf([...grouped, 'context_level']).extend({
+  context_levels: queryArray(z.enum(['low', 'medium', 'high'])).optional(),
 })
+const fileSearchQuery = queryOf(['project_id', 'user_id', 'api_key_id', 'vector_store_id'])
+  .omit({ models: true })
+  .extend({ vector_store_ids: ids })
+const projectQuery = queryOf(['project_id']).omit({ user_ids: true, api_key_ids: true, models: true })
 
 const costsQuery = z.strictObject({
   ...period,
@@ -73,13 +91,13 @@ export const completionsUsage = z
     object: z.literal('organization.usage.completions.result'),
     input_tokens: tokens.describe('Cached ones included.'),
     input_cached_tokens: tokens,
-    input_uncached_tokens: tokens,
+    input_uncached_tokens: tokens.describe('Neither read from the cache nor written to it.'),
     input_cache_write_tokens: tokens,
-    input_text_tokens: tokens,
+    input_text_tokens: tokens.describe('Uncached ones.'),
     input_cached_text_tokens: tokens,
-    input_audio_tokens: tokens,
+    input_audio_tokens: tokens.describe('Uncached ones.'),
     input_cached_audio_tokens: tokens,
-    input_image_tokens: tokens,
+    input_image_tokens: tokens.describe('Uncached ones.'),
     input_cached_image_tokens: tokens,
     output_tokens: tokens.describe('Reasoning tokens included.'),
     output_text_tokens: tokens,
@@ -93,15 +111,88 @@ export const completionsUsage = z
   })
   .meta({ id: 'CompletionsUsage' })
 
+const who = { ...dimensions, model: z.string().nullable() }
+const requests = z.int()
+
 export const embeddingsUsage = z
   .object({
     object: z.literal('organization.usage.embeddings.result'),
     input_tokens: tokens,
-    num_model_requests: z.int(),
-    ...dimensions,
-    model: z.string().nullable(),
+    num_model_requests: requests,
+    ...who,
   })
   .meta({ id: 'EmbeddingsUsage' })
+
+const moderationsUsage = z.object({
+  object: z.literal('organization.usage.moderations.result'),
+  input_tokens: tokens,
+  num_model_requests: requests,
+  ...who,
+})
+
+const decisionsUsage = z.object({
+  object: z.literal('organization.usage.decisions.result'),
+  input_tokens: tokens,
+  output_tokens: tokens,
+  num_model_requests: requests,
+  ...who,
+})
+
+const imagesUsage = z.object({
+  object: z.literal('organization.usage.images.result'),
+  images: z.int(),
+  num_model_requests: requests,
+  size: z.string().nullable(),
+  source: z.string().nullable(),
+  ...who,
+})
+
+const audioSpeechesUsage = z.object({
+  object: z.literal('organization.usage.audio_speeches.result'),
+  characters: z.int(),
+  num_model_requests: requests,
+  ...who,
+})
+
+const audioTranscriptionsUsage = z.object({
+  object: z.literal('organization.usage.audio_transcriptions.result'),
+  seconds: z.int(),
+  num_model_requests: requests,
+  ...who,
+})
+
+const vectorStoresUsage = z.object({
+  object: z.literal('organization.usage.vector_stores.result'),
+  usage_bytes: z.int(),
+  project_id: z.string().nullable(),
+})
+
+const codeInterpreterUsage = z
+  .object({
+    object: z.literal('organization.usage.code_interpreter_sessions.result'),
+    num_sessions: z.int(),
+    project_id: z.string().nullable(),
+  })
+  .meta({ id: 'CodeInterpreterSessionsUsage' })
+
+const fileSearchUsage = z
+  .object({
+    object: z.literal('organization.usage.file_searches.result'),
+    num_requests: z.int(),
+    ...dimensions,
+    vector_store_id: z.string().nullable().describe('Not known: the provider does not say.'),
+  })
+  .meta({ id: 'FileSearchCallsUsage' })
+
+const webSearchUsage = z
+  .object({
+    object: z.literal('organization.usage.web_searches.result'),
+    num_requests: z.int().describe('Searches.'),
+    num_model_requests: requests.describe('Calls of models in which there was one.'),
+    ...who,
+    context_level: z.string().nullable().describe('Not known: the provider does not say.'),
+  })
+  .meta({ id: 'WebSearchCallsUsage' })
 
 export const costs = z
   .object({
@@ -114,23 +205,70 @@ export const costs = z
   })
   .meta({ id: 'Costs' })
 
+const row = <Query extends z.ZodObject, Result extends z.ZodType>(
+  kind: UsageKind,
+  { summary, query, result }: { readonly summary: string; readonly query: Query; readonly result: Result },
+) =>
+  ({
+    method: 'GET',
+    path: `/v1/organization/usage/${kind}`,
+    summary,
+    scope: 'api.usage.read',
+    query,
+    answer: pageOf(result),
+  }) as const
+
+type UsageKind =
+  | 'completions'
+  | 'embeddings'
+  | 'moderations'
+  | 'images'
+  | 'audio_speeches'
+  | 'audio_transcriptions'
+  | 'vector_stores'
+  | 'code_interpreter_sessions'
+  | 'file_search_calls'
+  | 'web_search_calls'
+  | 'decisions'
+
+const none = (what: string): string => `Usage of ${what}. Empty buckets: the gateway takes no such calls yet.`
+
 export const usage = {
-  completions: {
-    method: 'GET',
-    path: '/v1/organization/usage/completions',
+  completions: row('completions', {
     summary: 'Usage of chat completions and completions.',
-    scope: 'api.usage.read',
     query: completionsQuery,
-    answer: pageOf(completionsUsage),
-  },
-  embeddings: {
-    method: 'GET',
-    path: '/v1/organization/usage/embeddings',
-    summary: 'Usage of embeddings.',
-    scope: 'api.usage.read',
-    query: embeddingsQuery,
-    answer: pageOf(embeddingsUsage),
-  },
+    result: completionsUsage,
+  }),
+  embeddings: row('embeddings', { summary: 'Usage of embeddings.', query: usageQuery, result: embeddingsUsage }),
+  moderations: row('moderations', { summary: none('moderations'), query: usageQuery, result: moderationsUsage }),
+  images: row('images', { summary: none('images'), query: imagesQuery, result: imagesUsage }),
+  audioSpeeches: row('audio_speeches', { summary: none('speech'), query: usageQuery, result: audioSpeechesUsage }),
+  audioTranscriptions: row('audio_transcriptions', {
+    summary: none('transcription'),
+    query: usageQuery,
+    result: audioTranscriptionsUsage,
+  }),
+  vectorStores: row('vector_stores', {
+    summary: none('vector stores'),
+    query: projectQuery,
+    result: vectorStoresUsage,
+  }),
+  codeInterpreterSessions: row('code_interpreter_sessions', {
+    summary: 'Uses of the code interpreter, as providers count them.',
+    query: projectQuery,
+    result: codeInterpreterUsage,
+  }),
+  fileSearchCalls: row('file_search_calls', {
+    summary: 'Searches in files, as providers count them.',
+    query: fileSearchQuery,
+    result: fileSearchUsage,
+  }),
+  webSearchCalls: row('web_search_calls', {
+    summary: 'Searches in the web, as providers count them.',
+    query: webSearchQuery,
+    result: webSearchUsage,
+  }),
+  decisions: row('decisions', { summary: none('decisions'), query: decisionsQuery, result: decisionsUsage }),
   costs: {
     method: 'GET',
     path: '/v1/organization/costs',

@@ -1,78 +1,192 @@
-/** What was used, summed up in buckets of time. */
+/**
+ * What was used, summed up in buckets of time: rollups, as far as they go, and the single events that are not in them yet.
+ * Both are seen in one snapshot, so a page is exact at any moment, in the middle of a roll-up too.
+ */
 import type { OrganizationId } from '#contract/ids.ts'
-import { type NanoUsd, nanoUsd } from '#core/money.ts'
-import { type Queryable, sql } from './database.ts'
+import { type Database, only, prepared, type Queryable, type Statement, sql } from './database.ts'
+import { rollupSeconds, type Segment, segmentsOf } from './usage-segments.ts'
 
-/** What usage can be grouped by; each is a column of usage_events of the same name. */
-export type UsageDimension = 'project_id' | 'user_id' | 'api_key_id' | 'model'
+/** What usage can be grouped by. `batch` is whether the service tier is that of batches. */
+export const usageDimensions = [
+  'project_id',
+  'user_id',
+  'api_key_id',
+  'model',
+  'endpoint',
+  'service_tier',
+  'batch',
+] as const
+export type UsageDimension = (typeof usageDimensions)[number]
 
-export type UsageQuestion = {
+/** Columns of the rollups, and of the view usage_by_minute. */
+export const usageMeasures = [
+  'requests',
+  'input_tokens',
+  'cached_input_tokens',
+  'cache_write_tokens',
+  'audio_input_tokens',
+  'cached_audio_input_tokens',
+  'image_input_tokens',
+  'cached_image_input_tokens',
+  'output_tokens',
+  'reasoning_tokens',
+  'audio_output_tokens',
+  'image_output_tokens',
+  'charged_nano_usd',
+  'overrun_nano_usd',
+  'web_search_calls',
+  'web_search_requests',
+  'file_search_calls',
+  'code_interpreter_calls',
+] as const
+export type UsageMeasure = (typeof usageMeasures)[number]
+
+/** Each one that is left out, or undefined, lets everything through. */
+export type UsageFilters = {
+  readonly project_id?: readonly string[] | undefined
+  readonly user_id?: readonly string[] | undefined
+  readonly api_key_id?: readonly string[] | undefined
+  readonly model?: readonly string[] | undefined
+  readonly endpoint?: readonly string[] | undefined
+  readonly batch?: boolean | undefined
+}
+
+export type UsageQuestion<Measure extends UsageMeasure = UsageMeasure> = {
   readonly organizationId: OrganizationId
-  /** As usage records name them; empty is all. */
-  readonly endpoints: readonly string[]
   /** Inclusive, and exclusive; seconds since 1970. */
   readonly from: number
   readonly to: number
+  /** A minute, an hour or a day. */
   readonly bucketSeconds: number
+  /** Seconds since 1970: minutes are kept for a month. */
+  readonly now: number
   readonly groupBy: readonly UsageDimension[]
-  readonly filters: { readonly [Dimension in UsageDimension]?: readonly string[] | undefined }
+  readonly filters: UsageFilters
+  readonly measures: readonly Measure[]
+  /** Leaves out groups that have none of this. */
+  readonly having?: Measure
 }
 
-/** Sums of one bucket and group. Dimensions that were not grouped by are null. */
-export type UsageSum = { readonly [Dimension in UsageDimension]: string | null } & {
-  /** Where the bucket begins on the grid of its width. */
+/** Sums of one bucket and group. Dimensions that were not grouped by are null, and so is a user whom there is not. */
+export type UsageSum<Measure extends UsageMeasure = UsageMeasure> = { readonly [Name in Measure]: bigint } & {
+  readonly [Name in Exclude<UsageDimension, 'batch'>]: string | null
+} & {
+  readonly batch: boolean | null
+  /** Where the bucket begins on the grid of its width; seconds since 1970. */
   readonly bucket: number
-  readonly requests: number
-  readonly inputTokens: number
-  readonly cachedInputTokens: number
-  readonly outputTokens: number
-  readonly charged: NanoUsd
 }
 
-type SumRow = { readonly [Dimension in UsageDimension]: string | null } & {
-  bucket: bigint
-  requests: bigint
-  input_tokens: bigint
-  cached_input_tokens: bigint
-  output_tokens: bigint
-  charged: bigint
-}
+type SumRow<Measure extends UsageMeasure> = Omit<UsageSum<Measure>, 'bucket'> & { readonly bucket: bigint }
 
-const dimensions = ['project_id', 'user_id', 'api_key_id', 'model'] as const satisfies readonly UsageDimension[]
+export const readUsage = <Measure extends UsageMeasure>(
+  database: Database,
+  question: UsageQuestion<Measure>,
+): Promise<UsageSum<Measure>[]> =>
+  database.transaction(async tx => {
+    await tx.query(beginSnapshot)
+    return readUsageIn(tx, question)
+  })
 
-/** Days are UTC: the grid begins in 1970, and a day has 86,400 seconds. */
-const sumUsage = (groupBy: readonly UsageDimension[]): string => {
-  const shown = dimensions.map(column => (groupBy.includes(column) ? column : `null::text as ${column}`))
-  return `select (floor(extract(epoch from occurred_at) / $4::bigint) * $4::bigint)::bigint as bucket, ${shown.join(', ')},
-      count(*) as requests, sum(input_tokens) as input_tokens, sum(cached_input_tokens) as cached_input_tokens,
-      sum(output_tokens) as output_tokens, sum(charged_nano_usd)::bigint as charged
-    from usage_events
-    where organization_id = $1 and occurred_at >= to_timestamp($2) and occurred_at < to_timestamp($3)
-      and (cardinality($5::text[]) = 0 or endpoint = any ($5))
-      and ${dimensions.map((column, index) => `($${index + 6}::text[] is null or ${column} = any ($${index + 6}))`).join(' and ')}
-    group by ${['1', ...groupBy].join(', ')} order by ${['1', ...groupBy].join(', ')}`
-}
+export const beginSnapshot = sql('set transaction isolation level repeatable read, read only')
 
-export async function readUsage(database: Queryable, question: UsageQuestion): Promise<UsageSum[]> {
-  const { organizationId, from, to, bucketSeconds, endpoints, filters, groupBy } = question
-  const rows = await database.query<SumRow>(sql(sumUsage(groupBy)), [
-    organizationId,
-    from,
-    to,
-    bucketSeconds,
-    endpoints,
-    ...dimensions.map(dimension => filters[dimension] ?? null),
-  ])
+/** @param snapshot a transaction that sees one moment throughout */
+export async function readUsageIn<Measure extends UsageMeasure>(
+  snapshot: Queryable,
+  question: UsageQuestion<Measure>,
+): Promise<UsageSum<Measure>[]> {
+  const { statement, values } = usageStatement(question, await readMark(snapshot))
+  const rows = await snapshot.query<SumRow<Measure>>(statement, values)
   return rows.map(toSum)
 }
 
-/** Token counts stay far below 2^53; money does not become a float. */
-const toSum = ({ bucket, requests, input_tokens, cached_input_tokens, output_tokens, charged, ...group }: SumRow) => ({
-  ...group,
-  bucket: Number(bucket),
-  requests: Number(requests),
-  inputTokens: Number(input_tokens),
-  cachedInputTokens: Number(cached_input_tokens),
-  outputTokens: Number(output_tokens),
-  charged: nanoUsd(charged),
-})
+/** The rollups hold all events of transactions before this one. Asked for first, so that the plan knows how few are left. */
+export async function readMark(snapshot: Queryable): Promise<string> {
+  return only(await snapshot.query<{ mark: string }>(mark)).mark
+}
+const mark = prepared('usage_mark', 'select settled_before::text as mark from usage_rolled_up')
+
+export const toSum = <Measure extends UsageMeasure>(row: SumRow<Measure>): UsageSum<Measure> =>
+  // Every member but this one is there already; TypeScript cannot add up a generic rest
+  ({ ...row, bucket: Number(row.bucket) }) as UsageSum<Measure>
+
+/** Sorted by bucket, then by what it is grouped by. Everything glued into the text is a name of ours. */
+export function usageStatement(question: UsageQuestion, mark: string): { statement: Statement; values: unknown[] } {
+  const { organizationId, bucketSeconds, groupBy, measures, having } = question
+  const values: unknown[] = [organizationId]
+  const give = (value: unknown): string => `$${values.push(value)}`
+  const width = `make_interval(secs => ${give(bucketSeconds)})`
+  const asked = { ...question, width, mark: give(mark), condition: conditionOf(question.filters, give), give }
+  const parts = [...segmentsOf(question).map(segment => partOf(segment, asked)), newPart(asked)]
+  const groups = usageDimensions.filter(dimension => groupBy.includes(dimension))
+  const keys = ['used.bucket', ...groups.map(name => `used.${name}`)].join(', ')
+  const text = `select extract(epoch from used.bucket)::bigint as bucket,
+      ${usageDimensions.map(name => shown(name, groups.includes(name))).join(', ')},
+      ${measures.map(name => `coalesce(sum(${name}), 0)::bigint as ${name}`).join(', ')}
+    from (${parts.join('\n      union all ')}) used
+    group by ${keys} ${having === undefined ? '' : `having sum(${having}) > 0`}
+    order by ${keys}`
+  return { statement: sql(text), values }
+}
+
+/** '' is how the rollups say none. */
+function shown(dimension: UsageDimension, isGrouped: boolean): string {
+  if (dimension === 'batch') return isGrouped ? 'used.batch' : 'null::boolean as batch'
+  if (!isGrouped) return `null::text as ${dimension}`
+  if (dimension === 'service_tier') return `coalesce(nullif(used.service_tier, ''), 'default') as service_tier`
+  return `nullif(used.${dimension}, '') as ${dimension}`
+}
+
+type Give = (value: unknown) => string
+type Asked = UsageQuestion & {
+  readonly width: string
+  readonly mark: string
+  readonly condition: string
+  readonly give: Give
+}
+
+const filtered = ['project_id', 'user_id', 'api_key_id', 'model', 'endpoint'] as const
+
+/** On `g`: a group of the rollups, or an event, which names the same. */
+function conditionOf(filters: UsageFilters, give: Give): string {
+  const lists = filtered.flatMap(name => (filters[name] ? [`g.${name} = any (${give(filters[name])}::text[])`] : []))
+  const batch = filters.batch === undefined ? [] : [`(g.service_tier = 'batch') = ${give(filters.batch)}::boolean`]
+  return [...lists, ...batch].map(condition => ` and ${condition}`).join('')
+}
+
+/** What every part of the union has, in one order. */
+function columnsOf({ groupBy, measures }: Asked, rows: 'r' | 'g', bucket: string): string {
+  const groups = usageDimensions.filter(dimension => groupBy.includes(dimension))
+  const named = groups.map(name => (name === 'batch' ? `g.service_tier = 'batch' as batch` : `g.${name}`))
+  return [`${bucket} as bucket`, ...named, ...measures.map(name => `${rows}.${name}`)].join(', ')
+}
+
+const bucketOf = (moment: string, { width }: Asked): string => `date_bin(${width}, ${moment}, to_timestamp(0))`
+
+function partOf({ source, from, to }: Segment, asked: Asked): string {
+  const { condition, give, bucketSeconds } = asked
+  const within = (column: string): string =>
+    `${column} >= to_timestamp(${give(from)}) and ${column} < to_timestamp(${give(to)})`
+  if (source === 'usage_events') {
+    return `select ${columnsOf(asked, 'g', bucketOf('g.occurred_at', asked))} from usage_by_minute g
+      where g.organization_id = $1 and ${within('g.occurred_at')}
+        and (g.settled_in is null or g.settled_in < ${asked.mark}::xid8)${condition}`
+  }
+  const isBucket = rollupSeconds[source] === bucketSeconds
+  const bucket = isBucket ? 'r.starts_at' : bucketOf('r.starts_at', asked)
+  return `select ${columnsOf(asked, 'r', bucket)} from usage_groups g join ${source} r on r.group_id = g.id
+    where r.organization_number = (select number from usage_organizations where organization_id = $1)
+      and g.organization_number = (select number from usage_organizations where organization_id = $1)
+      and ${within('r.starts_at')}${condition}`
+}
+
+/**
+ * What came since the last roll-up, whenever it was called. `offset 0` keeps the organization out of the search for it: the
+ * index has found the few that are new before anybody asks whose they are.
+ */
+function newPart(asked: Asked): string {
+  const { from, to, mark, condition, give } = asked
+  return `select ${columnsOf(asked, 'g', bucketOf('g.occurred_at', asked))} from (
+      select * from usage_by_minute where settled_in >= ${mark}::xid8
+        and occurred_at >= to_timestamp(${give(from)}) and occurred_at < to_timestamp(${give(to)}) offset 0) g
+    where g.organization_id = $1${condition}`
+}

@@ -1,0 +1,44 @@
+/** Adds new usage to the rollups. The work itself is SQL: see migrations/0005-usage.sql. */
+import { type Database, only, prepared, type Queryable, sql } from './database.ts'
+
+/** Events of one step: a fraction of a second. */
+const eventsMaxUsual = 20_000
+/** Steps are not made smaller than what a journal delivers at a time. */
+const eventsMaxMin = 2_000
+/** Steps of one call; what is still left waits for the next one. */
+const stepsMax = 50
+
+const rollUp = prepared('roll_up_usage', 'select roll_up_usage($1) as rows')
+
+/**
+ * Step by step, each a transaction of its own. Any number of nodes may do it at once: each event is counted once.
+ * @returns how many events were added; 0 while another node does it
+ */
+export async function rollUpUsage(
+  database: Database,
+  { eventsMax = eventsMaxUsual }: { readonly eventsMax?: number } = {},
+): Promise<{ rows: number }> {
+  let [rows, events] = [0, eventsMax]
+  for (let step = 0; step < stepsMax; step += 1) {
+    const added = await takeStep(database, events).catch(error => {
+      if (!wasTooSlow(error) || events <= eventsMaxMin) throw error
+      events = Math.max(eventsMaxMin, Math.floor(events / 4))
+      return undefined
+    })
+    if (added === 0) break
+    rows += added ?? 0
+  }
+  return { rows }
+}
+
+async function takeStep(database: Database, eventsMax: number): Promise<number> {
+  return Number(only(await database.query<{ rows: bigint }>(rollUp, [eventsMax])).rows)
+}
+
+/** query_canceled: the statement's deadline. Nothing was done, and less at a time may be. */
+const wasTooSlow = (error: unknown): boolean => (error as { code?: unknown }).code === '57014'
+
+/** For a restore, which has brought events without transactions, and holds every lock. */
+export async function rebuildUsageRollups(session: Queryable): Promise<void> {
+  await session.query(sql('select rebuild_usage_rollups()'))
+}
