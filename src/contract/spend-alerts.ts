@@ -1,14 +1,22 @@
 /** Spend alerts: an e-mail when an organization, or a project, has spent so much in a calendar month (UTC). */
 import { z } from 'zod'
-import type { Endpoints } from './endpoint.ts'
+import { type Endpoints, unixTime } from './endpoint.ts'
 import { deleted, listOf, listQuery } from './lists.ts'
 import { centsMax, monthlyUsd } from './spend-limits.ts'
 
 const recipientsMax = 50
 const prefixMax = 200
 
-const body = z.strictObject({
-  threshold_amount: z.int().min(0).max(centsMax).describe('In cents.'),
+const percentMax = 1_000
+
+const draft = z.strictObject({
+  threshold_amount: z.int().min(0).max(centsMax).optional().describe('In cents.'),
+  threshold_percent: z
+    .int()
+    .min(1)
+    .max(percentMax)
+    .optional()
+    .describe('Ours, instead of threshold_amount: of the spend limit of the organization or project.'),
   ...monthlyUsd,
   notification_channel: z.strictObject({
     type: z.literal('email'),
@@ -20,14 +28,28 @@ const body = z.strictObject({
       .nullish(),
   }),
 })
+
+/** One of the two. Which is missing or too many is told as zod tells of any other member. */
+const body = draft.superRefine((alert, context) => {
+  const { threshold_amount: amount, threshold_percent: percent } = alert
+  if (amount === undefined && percent === undefined) {
+    context.addIssue({ code: 'invalid_type', expected: 'int', path: ['threshold_amount'], input: undefined })
+  }
+  if (amount !== undefined && percent !== undefined) {
+    const message = 'expected either threshold_amount or threshold_percent, not both'
+    context.addIssue({ code: 'custom', path: ['threshold_percent'], message, input: percent })
+  }
+})
 export type SpendAlertBody = z.output<typeof body>
 
 const alertOf = <const Kind extends string>(object: Kind) =>
   z.object({
     id: z.string(),
     object: z.literal(object),
-    threshold_amount: z.int().describe('In cents.'),
+    threshold_amount: z.int().nullable().describe('In cents. Null where it is a share of the spend limit.'),
+    threshold_percent: z.int().optional().describe('Ours: of the spend limit.'),
     ...monthlyUsd,
+    last_fired_at: unixTime.nullable().describe('Ours: when it was last told of.'),
     notification_channel: z.object({
       type: z.literal('email'),
       recipients: z.array(z.string()),

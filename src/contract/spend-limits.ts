@@ -1,6 +1,7 @@
 /** Hard spend limits: the most that an organization, or a project, may spend in a calendar month (UTC). */
 import { z } from 'zod'
-import type { Endpoints } from './endpoint.ts'
+import { usdText } from './amounts.ts'
+import { type Endpoints, unixTime } from './endpoint.ts'
 
 /** Of ten million dollars a month nobody needs a limit. */
 export const centsMax = 1_000_000_000
@@ -16,8 +17,8 @@ const limitOf = <const Kind extends string>(object: Kind) =>
     threshold_amount: z.int().describe('In cents.'),
     ...monthlyUsd,
     enforcement: z
-      .object({ status: z.enum(['inactive', 'enforcing']) })
-      .describe('Whether calls are held to the limit now. Inactive: it is kept and shown, and refuses nothing yet.'),
+      .object({ status: z.literal('enforcing') })
+      .describe('Calls are held to the limit: no call begins whose most possible cost it does not cover.'),
   })
 
 const deletedOf = <const Kind extends string>(object: Kind) =>
@@ -76,5 +77,45 @@ export const projectSpendLimit = {
     summary: "Remove a project's hard spend limit.",
     scope: 'api.organization.spend.write',
     answer: deletedOf('project.spend_limit.deleted'),
+  },
+} as const satisfies Endpoints
+
+/** What an account with a limit has spent, wherever one is shown. */
+export const spending = {
+  spent_usd: usdText.describe('Of calls that have ended.'),
+  reserved_usd: usdText.describe('Leased by nodes for calls: spent from there, or handed back.'),
+}
+
+const spendOf = <const Kind extends string, Shape extends z.ZodRawShape>(object: Kind, more: Shape) =>
+  z.object({
+    object: z.literal(object),
+    interval: z.literal('month'),
+    starts_at: unixTime,
+    resets_at: unixTime,
+    limit_usd: usdText.nullable().describe('The spend limit. Null: none is set.'),
+    ...more,
+    ...spending,
+    remaining_usd: usdText.nullable().describe('What the limits leave; nothing where more is spent. Null: no limit.'),
+  })
+
+const organizationSpendAnswer = spendOf('organization.spend', {
+  usage_tier_cap_usd: usdText.nullable().describe("The usage tier's monthly cap. Null: none."),
+}).meta({ id: 'OrganizationSpend' })
+const projectSpendAnswer = spendOf('project.spend', {}).meta({ id: 'ProjectSpend' })
+
+export const spend = {
+  retrieve: {
+    method: 'GET',
+    path: '/v1/organization/spend',
+    summary: 'What the organization has spent this month (UTC), and what its limits leave.',
+    scope: 'api.organization.spend.read',
+    answer: organizationSpendAnswer,
+  },
+  retrieveForProject: {
+    method: 'GET',
+    path: '/v1/organization/projects/{project_id}/spend',
+    summary: 'What a project has spent this month (UTC), and what its limit leaves.',
+    scope: 'api.organization.spend.read',
+    answer: projectSpendAnswer,
   },
 } as const satisfies Endpoints

@@ -1,9 +1,10 @@
-/** Spend alerts: kept, shown and audited here; who sends them reads them from storage. */
+/** Spend alerts: kept, shown and audited here; jobs/evaluate-spend-alerts.ts sends them. */
 import { apiError } from '#contract/errors.ts'
 import { newId } from '#contract/ids.ts'
 import type { organizationSpendAlerts, projectSpendAlerts, SpendAlertBody } from '#contract/spend-alerts.ts'
 import type { Grant } from '#core/grant.ts'
 import type { Queryable } from '#storage/database.ts'
+import { rearmAlert } from '#storage/due-alerts.ts'
 import type { Page } from '#storage/keyset.ts'
 import {
   countSpendAlerts,
@@ -18,7 +19,7 @@ import {
 import { type AuditEntry, change } from './change.ts'
 import { oneCursor } from './cursors.ts'
 import type { Call, Handlers } from './handler.ts'
-import { toList } from './page.ts'
+import { toList, unixSecondsOrNull } from './page.ts'
 import type { PlatformParts } from './platform.ts'
 import { changePlace, type KeyCaller, type Place, readPlace, settingChanged } from './setting-place.ts'
 
@@ -30,9 +31,11 @@ const toAlert =
   (row: SpendAlertRow) => ({
     id: row.id,
     object,
-    threshold_amount: Number(row.threshold_cents),
+    threshold_amount: row.threshold_cents === null ? null : Number(row.threshold_cents),
+    ...(row.threshold_percent !== null && { threshold_percent: row.threshold_percent }),
     currency: 'USD' as const,
     interval: 'month' as const,
+    last_fired_at: unixSecondsOrNull(row.last_fired_at),
     notification_channel: {
       type: 'email' as const,
       recipients: row.recipients,
@@ -111,6 +114,7 @@ const replace = (parts: PlatformParts, call: KeyCaller & { params: AlertParams; 
     const place = await changePlace(tx, call.grant, call.params)
     const row = await replaceSpendAlert(tx, place.id, { id: call.params.alert_id, ...draftOf(call.body) })
     if (!row) throw noSuchAlert()
+    await rearmAlert(tx, row.id)
     return { answer: row, audit: [changed(place, row.id, call.body)], affects: [] }
   })
 
@@ -126,8 +130,9 @@ const remove = (parts: PlatformParts, call: KeyCaller & { params: AlertParams })
 const changed = (place: Place, id: string, alert: SpendAlertBody | null): AuditEntry =>
   settingChanged(place, { spend_alert: alert === null ? { id, deleted: true } : { id, ...alert } })
 
-const draftOf = ({ threshold_amount: cents, notification_channel: channel }: SpendAlertBody): SpendAlertDraft => ({
-  cents,
+const draftOf = ({ notification_channel: channel, ...body }: SpendAlertBody): SpendAlertDraft => ({
+  cents: body.threshold_amount ?? null,
+  percent: body.threshold_percent ?? null,
   recipients: channel.recipients,
   subjectPrefix: channel.subject_prefix ?? null,
 })

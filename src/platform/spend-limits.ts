@@ -1,4 +1,4 @@
-/** Hard spend limits: kept, shown and audited here. */
+/** Hard spend limits: set, shown and audited here; the gateways hold calls to them. */
 import { apiError } from '#contract/errors.ts'
 import type { organizationSpendLimit, projectSpendLimit } from '#contract/spend-limits.ts'
 import type { Grant } from '#core/grant.ts'
@@ -6,10 +6,9 @@ import { deleteSpendLimit, readSpendLimit, setSpendLimit } from '#storage/spend-
 import { change } from './change.ts'
 import type { Handlers } from './handler.ts'
 import type { PlatformParts } from './platform.ts'
-import { changePlace, type KeyCaller, readPlace, settingChanged } from './setting-place.ts'
+import { changePlace, type KeyCaller, placeAffected, readPlace, settingChanged } from './setting-place.ts'
 
-/** Nothing holds calls to a limit yet, and whoever reads one must not believe so. */
-const enforcement = { status: 'inactive' as const }
+const enforcement = { status: 'enforcing' as const }
 
 const toLimit = <const Kind extends string>(object: Kind, cents: number) => ({
   object,
@@ -59,12 +58,16 @@ const set = (parts: PlatformParts, call: SetCall): Promise<number> =>
     const place = await changePlace(tx, call.grant, call.params)
     const cents = call.body.threshold_amount
     await setSpendLimit(tx, place.id, cents)
-    return { answer: cents, audit: [settingChanged(place, { spend_limit: call.body })], affects: [] }
+    return {
+      answer: cents,
+      audit: [settingChanged(place, { spend_limit: call.body })],
+      affects: [placeAffected(place)],
+    }
   })
 
 const remove = (parts: PlatformParts, call: KeyCaller & { readonly params: Params }): Promise<boolean> =>
   change(parts, call, async tx => {
     const place = await changePlace(tx, call.grant, call.params)
     const deleted = await deleteSpendLimit(tx, place.id)
-    return { answer: deleted, audit: [settingChanged(place, { spend_limit: null })], affects: [] }
+    return { answer: deleted, audit: [settingChanged(place, { spend_limit: null })], affects: [placeAffected(place)] }
   })

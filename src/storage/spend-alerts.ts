@@ -5,20 +5,25 @@ import { behindCursor, type Order, type Page, type PageRequest, rowsToRead, toPa
 
 export type SpendAlertRow = {
   id: string
-  threshold_cents: bigint
+  /** Null where it is a share of the spend limit. */
+  threshold_cents: bigint | null
+  threshold_percent: number | null
   recipients: string[]
   subject_prefix: string | null
+  last_fired_at: Date | null
 }
 
 export type SpendAlertDraft = {
-  readonly cents: number
+  /** One of the two. */
+  readonly cents: number | null
+  readonly percent: number | null
   readonly recipients: readonly string[]
   readonly subjectPrefix: string | null
 }
 
 type Scope = OrganizationId | ProjectId
 
-const columns = 'id, threshold_cents, recipients, subject_prefix'
+const columns = 'id, threshold_cents, threshold_percent, recipients, subject_prefix, last_fired_at'
 const alertList = { table: 'spend_alerts', columns: ['created_at', 'id'], id: 'id', within: 'c.scope_id = $1' }
 const alertsPage = (order: Order): string =>
   `select ${columns} from spend_alerts where scope_id = $1 and ${behindCursor(alertList, order, ['$2', '$3'])}`
@@ -55,21 +60,21 @@ export async function countSpendAlerts(tx: Queryable, scope: Scope): Promise<num
 export async function insertSpendAlert(
   tx: Queryable,
   scope: Scope,
-  { id, cents, recipients, subjectPrefix }: SpendAlertDraft & { readonly id: string },
+  { id, cents, percent, recipients, subjectPrefix }: SpendAlertDraft & { readonly id: string },
 ): Promise<SpendAlertRow> {
-  const text = `insert into spend_alerts (id, scope_id, threshold_cents, recipients, subject_prefix)
-    values ($1, $2, $3, $4, $5) returning ${columns}`
-  return only(await tx.query<SpendAlertRow>(sql(text), [id, scope, cents, recipients, subjectPrefix]))
+  const text = `insert into spend_alerts (id, scope_id, threshold_cents, threshold_percent, recipients, subject_prefix)
+    values ($1, $2, $3, $4, $5, $6) returning ${columns}`
+  return only(await tx.query<SpendAlertRow>(sql(text), [id, scope, cents, percent, recipients, subjectPrefix]))
 }
 
 export async function replaceSpendAlert(
   tx: Queryable,
   scope: Scope,
-  { id, cents, recipients, subjectPrefix }: SpendAlertDraft & { readonly id: string },
+  { id, cents, percent, recipients, subjectPrefix }: SpendAlertDraft & { readonly id: string },
 ): Promise<SpendAlertRow | undefined> {
-  const text = `update spend_alerts set threshold_cents = $3, recipients = $4, subject_prefix = $5
+  const text = `update spend_alerts set threshold_cents = $3, threshold_percent = $4, recipients = $5, subject_prefix = $6
     where scope_id = $1 and id = $2 returning ${columns}`
-  const [row] = await tx.query<SpendAlertRow>(sql(text), [scope, id, cents, recipients, subjectPrefix])
+  const [row] = await tx.query<SpendAlertRow>(sql(text), [scope, id, cents, percent, recipients, subjectPrefix])
   return row
 }
 

@@ -1,5 +1,6 @@
 /** `keyhouse spend-alerts`: who is told when the organization, or a project, has spent so much in a calendar month. */
 import type { Command } from 'commander'
+import { dateTime } from '../amounts.ts'
 import { readCents, showCents } from '../cents.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { eitherPlace, ofEither, type ProjectOption } from '../settings-place.ts'
@@ -12,8 +13,8 @@ export function define(command: Command, terminal: Terminal): void {
   onServer(ofEither(list), terminal, listAlerts)
   const add = command
     .command('add')
-    .description('an alert at an amount a month (UTC)')
-    .argument('<usd>', 'dollars, as in 50 or 12.50')
+    .description('an alert at an amount a month (UTC), or at a share of the spend limit')
+    .argument('<usd>', 'dollars, as in 50 or 12.50; or a share of the spend limit, as in 80%')
     .requiredOption('--to <a,b>', 'e-mail addresses, separated by commas')
     .option('--prefix <text>', "what the mails' subjects begin with")
   onServer<AddOptions>(ofEither(add), terminal, addAlert)
@@ -21,12 +22,22 @@ export function define(command: Command, terminal: Terminal): void {
   onServer(ofEither(remove), terminal, removeAlert)
 }
 
+const showThreshold = ({ threshold_amount: cents, threshold_percent: percent = 0 }: SpendAlert): string =>
+  cents === null ? `${percent}%` : showCents(cents)
+
 const columns: readonly Column<SpendAlert>[] = [
   { title: 'id', cell: ({ id }) => id },
-  { title: 'a month', align: 'right', cell: ({ threshold_amount }) => showCents(threshold_amount) },
+  { title: 'a month', align: 'right', cell: showThreshold },
   { title: 'told', cell: ({ notification_channel: { recipients } }) => recipients.join(', ') },
   { title: 'subject', cell: ({ notification_channel: { subject_prefix } }) => subject_prefix ?? '' },
+  { title: 'last told', cell: ({ last_fired_at: at }) => (at === null ? '' : dateTime(at)) },
 ]
+
+/** As in 80%. */
+function readThreshold(text: string): { threshold_amount: number } | { threshold_percent: number } {
+  const percent = /^(\d{1,4})%$/.exec(text)?.[1]
+  return percent === undefined ? { threshold_amount: readCents(text) } : { threshold_percent: Number(percent) }
+}
 
 const listAlerts: Run<ProjectOption> = async ({ client, terminal, options }) => {
   const { path, name } = await eitherPlace(client, options.project)
@@ -40,7 +51,7 @@ type AddOptions = ProjectOption & { to: string; prefix?: string }
 const addAlert: Run<AddOptions> = async ({ client, terminal, options, words: [amount = ''] }) => {
   const recipients = options.to.split(',').map(address => address.trim())
   const body = {
-    threshold_amount: readCents(amount),
+    ...readThreshold(amount),
     currency: 'USD',
     interval: 'month',
     notification_channel: { type: 'email', recipients, subject_prefix: options.prefix },
@@ -48,7 +59,7 @@ const addAlert: Run<AddOptions> = async ({ client, terminal, options, words: [am
   const { path, name } = await eitherPlace(client, options.project)
   const alert = await client.post<SpendAlert>(`${path}/spend_alerts`, body)
   if (options.json) return void printJson(terminal, alert)
-  print(terminal, `At ${showCents(alert.threshold_amount)} a month of ${name}: ${recipients.join(', ')} (${alert.id}).`)
+  print(terminal, `At ${showThreshold(alert)} a month of ${name}: ${recipients.join(', ')} (${alert.id}).`)
 }
 
 const removeAlert: Run<ProjectOption> = async ({ client, terminal, options, words: [id = ''] }) => {

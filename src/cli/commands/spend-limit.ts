@@ -1,14 +1,15 @@
 /** `keyhouse spend-limit`: the most that the organization, or a project, may spend in a calendar month. */
 import type { Command } from 'commander'
+import { dateTime, readUsd, usd } from '../amounts.ts'
 import { readCents, showCents } from '../cents.ts'
 import { CliError } from '../exit.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { eitherPlace, ofEither, type ProjectOption } from '../settings-place.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
-import type { SpendLimit } from '../wire.ts'
+import type { Spend, SpendLimit } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  const show = command.command('show', { isDefault: true }).description('the limit, and whether calls are held to it')
+  const show = command.command('show', { isDefault: true }).description('the limit, and what is left of it')
   onServer(ofEither(show), terminal, showLimit)
   const set = command
     .command('set')
@@ -22,8 +23,9 @@ const showLimit: Run<ProjectOption> = async ({ client, terminal, options }) => {
   const { path, name } = await eitherPlace(client, options.project)
   try {
     const limit = await client.get<SpendLimit>(`${path}/spend_limit`)
-    if (options.json) printJson(terminal, limit)
-    else print(terminal, sentence(name, limit))
+    if (options.json) return void printJson(terminal, limit)
+    const spend = await client.get<Spend>(`${path}/spend`)
+    print(terminal, `${sentence(name, limit)} ${standing(spend)}`)
   } catch (error) {
     if (options.json || !(error instanceof CliError) || error.reason !== 'notFound') throw error
     print(terminal, `No spend limit is set for ${name}.`)
@@ -45,7 +47,8 @@ const clearLimit: Run<ProjectOption> = async ({ client, terminal, options }) => 
   else print(terminal, `No spend limit is set for ${name}.`)
 }
 
-const sentence = (name: string, { threshold_amount: cents, enforcement }: SpendLimit): string =>
-  `The spend limit of ${name} is ${showCents(cents)} a month (${
-    enforcement.status === 'enforcing' ? 'calls are held to it' : 'kept on record: calls are not held to it yet'
-  }).`
+const sentence = (name: string, { threshold_amount: cents }: SpendLimit): string =>
+  `The spend limit of ${name} is ${showCents(cents)} a month.`
+
+const standing = ({ spent_usd: spent, remaining_usd: left, resets_at: at }: Spend): string =>
+  `${usd(readUsd(spent))} is spent, ${usd(readUsd(left ?? '0'))} left; it starts anew at ${dateTime(at)} UTC.`
