@@ -18,7 +18,7 @@ const callers = 16
 beforeAll(async () => {
   gateway = await startGateway({
     settings: { 'first-credit-usd': '1000' },
-    cases: { long: { outputTokens: 3_000, chunkIntervalMs: 10 }, slow: { latencyMs: 3_000 } },
+    cases: { long: { outputTokens: 3_000, chunkIntervalMs: 10 }, slow: { latencyMs: 3_000 }, late: { latencyMs: 800 } },
   })
   books = await Books.open(gateway.keyhouse.dataDir)
 })
@@ -179,6 +179,97 @@ test("a project that is archived takes its keys' calls with it", async () => {
   expect(text).not.toContain('[DONE]')
   expect(performance.now() - archivedAtMs).toBeLessThan(boundMs)
   expect((await call(value)).status).toBe(401)
+})
+
+const embed = (key: string): Promise<Response> =>
+  gateway.post(
+    '/v1/embeddings',
+    { model: 'e', user: 'late', input: 'hello' },
+    { headers: { authorization: `Bearer ${key}` } },
+  )
+
+test('a key that is narrowed to embeddings loses its running chat, and keeps its running embedding', async () => {
+  const key = await gateway.newKey()
+  const chat = await call(key.value, 'long', { stream: true, max_tokens: 3_000 })
+  const embedding = embed(key.value)
+  await sleep(100)
+  const narrowedAtMs = performance.now()
+  await gateway.admin('POST', key.path, { scopes: ['model.request.embeddings'] })
+  const { text } = await readAll(chat)
+  console.log(`running chat of a narrowed key: cut after ${ms([performance.now() - narrowedAtMs])}`)
+  expect(performance.now() - narrowedAtMs).toBeLessThan(boundMs)
+  const told = { code: 'missing_scope', message: expect.stringContaining('model.request.chat_completions') }
+  expect(eventsOf(text).at(-1)?.error).toMatchObject(told)
+  expect((await embedding).status).toBe(200)
+  expect((await embed(key.value)).status).toBe(200)
+  expect((await call(key.value)).status).toBe(401)
+})
+
+test('a model that a project may not call any more ends its running calls, and no others', async () => {
+  const project = await gateway.admin<{ id: string }>('POST', '/v1/organization/projects', { name: 'one model less' })
+  const path = `/v1/organization/projects/${project.id}`
+  const { value } = await gateway.admin<{ value: string }>('POST', `${path}/api_keys`, { name: 'without m' })
+  const chat = await call(value, 'long', { stream: true, max_tokens: 3_000 })
+  const embedding = embed(value)
+  await sleep(100)
+  const takenAtMs = performance.now()
+  await gateway.admin('POST', `${path}/model_permissions`, { mode: 'deny_list', model_ids: ['m'] })
+  const { text } = await readAll(chat)
+  expect(performance.now() - takenAtMs).toBeLessThan(boundMs)
+  expect(text).not.toContain('[DONE]')
+  const told = { code: 'model_not_found', message: expect.stringContaining(`Project \`${project.id}\``) }
+  expect(eventsOf(text).at(-1)?.error).toMatchObject(told)
+  expect((await embedding).status).toBe(200)
+  expect((await call(value)).status).toBe(403)
+})
+
+test('a model that is taken from a key ends its calls of that model, with the reason', async () => {
+  const key = await gateway.newKey({ allowed_models: ['m', 'e'] })
+  const chat = await call(key.value, 'long', { stream: true, max_tokens: 3_000 })
+  const embedding = embed(key.value)
+  await sleep(100)
+  const takenAtMs = performance.now()
+  await gateway.admin('POST', key.path, { allowed_models: ['e'] })
+  const { text } = await readAll(chat)
+  expect(performance.now() - takenAtMs).toBeLessThan(boundMs)
+  const told = { code: 'model_not_found', message: expect.stringMatching(/^The API key sk-kh-proj-.* model `m`/) }
+  expect(eventsOf(text).at(-1)?.error).toMatchObject(told)
+  expect((await embedding).status).toBe(200)
+})
+
+test('a key that expires loses its running streams within one second, and one that lives longer keeps them', async () => {
+  const key = await gateway.newKey()
+  const minted = await fetch(`${gateway.url}/v1/client_secrets`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${key.value}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ expires_in_seconds: 10 }),
+    signal: AbortSignal.timeout(20_000),
+  })
+  // As client-secrets.ts promises it
+  const secret = (await minted.json()) as { id: string; value: string }
+  // Ten seconds is the shortest; nobody tells the nodes of this, as nobody tells them that time goes by
+  await books.query(`update api_keys set expires_at = now() + interval '1.5 s' where id = $1`, [secret.id])
+  const lives = await call(key.value, 'long', { stream: true, max_tokens: 300 })
+  const dies = await call(secret.value, 'long', { stream: true, max_tokens: 3_000 })
+  const beganAtMs = performance.now()
+  const { text } = await readAll(dies)
+  const cutMs = performance.now() - beganAtMs
+  console.log(`a stream of a key with 1.5 s to live: cut after ${ms([cutMs])}`)
+  expect(cutMs).toBeLessThan(1_500 + boundMs)
+  expect(cutMs).toBeGreaterThan(1_000)
+  expect(eventsOf(text).at(-1)?.error).toMatchObject({ message: expect.stringContaining('expired at') })
+  expect((await readAll(lives)).text.endsWith('data: [DONE]\n\n')).toBe(true)
+})
+
+test('the old key of a rotation loses its streams when its grace is over', async () => {
+  const key = await gateway.newKey()
+  const stream = await call(key.value, 'long', { stream: true, max_tokens: 3_000 })
+  const rotatedAtMs = performance.now()
+  await gateway.admin('POST', `${key.path}/rotate`, { grace_seconds: 1 })
+  const { text } = await readAll(stream)
+  expect(performance.now() - rotatedAtMs).toBeLessThan(1_000 + boundMs)
+  expect(performance.now() - rotatedAtMs).toBeGreaterThan(900)
+  expect(eventsOf(text).at(-1)?.error).toMatchObject({ message: expect.stringContaining('expired at') })
 })
 
 test('after all of it nothing stays held', async () => {

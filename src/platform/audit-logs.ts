@@ -2,7 +2,7 @@
 
 import type { z } from 'zod'
 import type { auditLog, auditLogs } from '#contract/audit-logs.ts'
-import { listAuditLogs, verifyAuditLog } from '#storage/audit-logs.ts'
+import { type AuditHead, hasAuditHead, listAuditLogs, readAuditHead, verifyAuditLog } from '#storage/audit-logs.ts'
 import type { Handlers } from './handler.ts'
 import { toList } from './page.ts'
 
@@ -33,11 +33,32 @@ export const auditLogHandlers: Handlers<typeof auditLogs> = {
     )
   },
 
-  async verify({ database }, { grant }) {
-    const { entries, firstBroken } = await verifyAuditLog(database, grant.organizationId)
-    const whole = firstBroken === null
-    return { object: 'organization.audit_logs.verification', entries, whole, first_broken: firstBroken }
+  async head({ database }, { grant }) {
+    const head = await readAuditHead(database, grant.organizationId)
+    return { object: 'organization.audit_logs.head', head: head && headText(head) }
   },
+
+  async verify({ database }, { grant: { organizationId }, query }) {
+    const { entries, firstBroken } = await verifyAuditLog(database, organizationId)
+    const found = query.head === undefined ? null : await hasAuditHead(database, organizationId, readHead(query.head))
+    const head = await readAuditHead(database, organizationId)
+    return {
+      object: 'organization.audit_logs.verification',
+      entries,
+      whole: firstBroken === null && found !== false,
+      first_broken: firstBroken,
+      head: head && headText(head),
+      noted_head_found: found,
+    }
+  },
+}
+
+const headText = ({ number, hash }: AuditHead): string => `${number}:${hash}`
+
+/** The contract's pattern has seen to its form. */
+function readHead(text: string): AuditHead {
+  const [number = '', hash = ''] = text.split(':')
+  return { number: Number(number), hash }
 }
 
 /** There are no tenants, and so nothing that only they have. */

@@ -40,15 +40,57 @@ export async function appendAuditLog(tx: Queryable, draft: AuditLogDraft): Promi
 }
 
 const verifiedAtOnce = 100_000
-const newestNumber = sql('select coalesce(max(number), 0) as newest from audit_logs where organization_id = $1')
 const checkEntries = sql('select entries, first_broken from check_audit_log($1, $2, $3)')
 
-/** The number of the first entry that is not what it was, or null while the chain is whole; and how many there are. */
+/** An entry's number and its hash, in hex. */
+export type AuditHead = { readonly number: number; readonly hash: string }
+
+/** What was written last, whatever the log still holds. */
+export async function readAuditHead(database: Queryable, organization: OrganizationId): Promise<AuditHead | null> {
+  const text = `select number, encode(hash, 'hex') as hash from audit_heads where organization_id = $1`
+  const [row] = await database.query<{ number: bigint; hash: string }>(sql(text), [organization])
+  return row ? { number: Number(row.number), hash: row.hash } : null
+}
+
+/** Is this entry in the log, as it was when somebody noted it? */
+export async function hasAuditHead(
+  database: Queryable,
+  organization: OrganizationId,
+  { number, hash }: AuditHead,
+): Promise<boolean> {
+  const text = `select from audit_logs where organization_id = $1 and number = $2 and hash = decode($3, 'hex')`
+  return (await database.query(sql(text), [organization, number, hash])).length > 0
+}
+
+/** The head, the newest entry that is there, and whether that is the head: of one moment, since both move on. */
+const ends = sql(`select coalesce(h.number, 0) as head, coalesce(h.hash = l.hash, true) as fits,
+    (select coalesce(max(number), 0) from audit_logs where organization_id = $1) as newest
+  from (values (1)) one left join audit_heads h on h.organization_id = $1
+    left join audit_logs l on l.organization_id = $1 and l.number = h.number`)
+
+/** The number of the first entry that is not what it was, or is gone; null while the chain is whole. And how many there are. */
 export async function verifyAuditLog(
   database: Queryable,
   organization: OrganizationId,
 ): Promise<{ entries: number; firstBroken: number | null }> {
-  const newest = Number(only(await database.query<{ newest: bigint }>(newestNumber, [organization])).newest)
+  const rows = await database.query<{ head: bigint; fits: boolean; newest: bigint }>(ends, [organization])
+  const { fits, ...places } = only(rows)
+  const [head, newest] = [Number(places.head), Number(places.newest)]
+  const { entries, firstBroken } = await verifyEntries(database, organization, newest)
+  return { entries, firstBroken: firstBroken ?? brokenEnd({ head, newest, fits }) }
+}
+
+/** The end of a chain that is whole in itself: gone, there beyond what was written, or another one. */
+function brokenEnd({ head, newest, fits }: { head: number; newest: number; fits: boolean }): number | null {
+  if (head !== newest) return Math.min(head, newest) + 1
+  return fits ? null : head
+}
+
+async function verifyEntries(
+  database: Queryable,
+  organization: OrganizationId,
+  newest: number,
+): Promise<{ entries: number; firstBroken: number | null }> {
   let entries = 0
   let firstBroken: number | null = null
   for (let after = 0; after < newest; after += verifiedAtOnce) {

@@ -71,3 +71,16 @@ test('verify passes a whole log, and fails on a broken one with the number of th
   const json = await runOn(broken, ['audit', 'verify', '--json'])
   expect([json.code, JSON.parse(json.stdout).first_broken]).toEqual([1, 4])
 })
+
+test('a head is one word to be noted, and a log without it fails, saying what that may mean', async () => {
+  const head = `7:${'a'.repeat(64)}`
+  const found = { entries: 9, whole: false, first_broken: null, head: `9:${'b'.repeat(64)}`, noted_head_found: false }
+  const api = await served({
+    [`GET ${path}/head`]: { object: 'organization.audit_logs.head', head },
+    [`GET ${path}/verify`]: found,
+  })
+  expect(await runOn(api, ['audit', 'head'])).toMatchObject({ code: 0, stdout: `${head}\n` })
+  const { code, stderr } = await runOn(api, ['audit', 'verify', '--head', head])
+  expect(api.asked.at(-1)?.query.get('head')).toBe(head)
+  expect([code, stderr]).toEqual([1, expect.stringContaining(`is not the one that ${head} was noted of`)])
+})

@@ -10,6 +10,7 @@ import { note, print, printJson, type Terminal } from '../terminal.ts'
 import type { Page } from '../wire.ts'
 
 type Entry = z.output<typeof auditLog>
+type Head = z.output<typeof auditLogs.head.answer>
 type Verification = z.output<typeof auditLogs.verify.answer>
 type ListOptions = {
   type?: string
@@ -38,11 +39,12 @@ export function define(command: Command, terminal: Terminal): void {
     .option('--limit <n>', `at most so many, up to ${limitMax}`, readLimit, limitDefault)
     .option('--after <id>', 'older than this entry: the next page')
   onServer(list, terminal, listEntries)
-  onServer(
-    command.command('verify').description('check that no entry is missing or was changed; exits with 1 when one was'),
-    terminal,
-    verify,
-  )
+  const check = command
+    .command('verify')
+    .description('check that no entry is missing or was changed; exits with 1 when one was')
+    .option('--head <number:hash>', 'and that the log still has this entry, noted earlier with `keyhouse audit head`')
+  onServer(check, terminal, verify)
+  onServer(command.command('head').description('the newest entry in short, to be noted elsewhere'), terminal, showHead)
 }
 
 function readLimit(text: string): number {
@@ -92,16 +94,30 @@ const listEntries: Run<ListOptions> = async ({ client, terminal, options }) => {
   if (page.has_more) note(terminal, `There are older ones: add --after ${page.last_id}`)
 }
 
-const verify: Run<object> = async ({ client, terminal, options }) => {
-  const found = await client.get<Verification>('/v1/organization/audit_logs/verify')
+const showHead: Run<object> = async ({ client, terminal, options }) => {
+  const found = await client.get<Head>('/v1/organization/audit_logs/head')
+  if (options.json) return void printJson(terminal, found)
+  print(terminal, found.head ?? 'Nothing was changed yet.')
+}
+
+const verify: Run<{ head?: string }> = async ({ client, terminal, options }) => {
+  const found = await client.get<Verification>('/v1/organization/audit_logs/verify', { head: options.head })
   if (options.json) printJson(terminal, found)
   if (found.first_broken !== null) throw broken(found)
+  if (found.noted_head_found === false) throw anotherLog(options.head)
   if (!options.json) print(terminal, `Whole: ${count(found.entries)} entries, each as it was written.`)
 }
+
+const anotherLog = (head: string | undefined): CliError =>
+  new CliError(
+    'failed',
+    `The log is whole, but it is not the one that ${head} was noted of. Was an older backup restored since? If not, ` +
+      'somebody wrote it anew behind the server: compare with a backup from before.',
+  )
 
 const broken = ({ first_broken: number, entries }: Verification): CliError =>
   new CliError(
     'failed',
-    `The log is not what was written: the first of its ${count(entries)} entries that does not fit is number ${number}. ` +
+    `The log is not what was written: the first of its ${count(entries)} entries that does not fit, or is gone, is number ${number}. ` +
       'Somebody changed the database behind the server: compare with a backup from before.',
   )
