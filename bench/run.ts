@@ -4,6 +4,8 @@
  */
 import { loadavg } from 'node:os'
 import { auth } from './auth.ts'
+import { limits } from './limits.ts'
+import { money } from './money.ts'
 import { scan } from './scan.ts'
 import { startup } from './startup.ts'
 import { stream } from './stream.ts'
@@ -11,8 +13,9 @@ import type { Bench } from './support/bench.ts'
 import { sectionOf, writeResults } from './support/report.ts'
 import { prepareTools } from './support/tools.ts'
 import { unary } from './unary.ts'
+import { usage } from './usage.ts'
 
-const benches: readonly Bench[] = [unary, stream, startup, auth, scan]
+const benches: readonly Bench[] = [unary, stream, startup, auth, limits, money, scan, usage]
 const names = benches.map(({ name }) => name)
 const words = process.argv.slice(2)
 const quick = words.includes('--quick')

@@ -8,6 +8,7 @@ import { addressList } from '#core/address.ts'
 import { parseUsd } from '#core/money.ts'
 import { threadsDefault } from '#inference/threads.ts'
 import { logLevels } from '#observe/log.ts'
+import { usageDaysMin, usageDaysUsual } from '#storage/usage-retention.ts'
 
 type Row<Value> = {
   readonly default: Value
@@ -68,6 +69,9 @@ export const splitList = (value: string): string[] =>
 
 const hours = 3_600_000
 const onOff = ['on', 'off'] as const
+const workersMax = 64
+/** The embedded database is for a machine's own use, and has not the connections for more. */
+const workersOnEmbeddedMax = 4
 
 export const settings = {
   host: text({
@@ -97,6 +101,21 @@ export const settings = {
     secret: true,
     about: 'A PostgreSQL (15 or newer) of your own, as postgres://…. Empty: the embedded one.',
   }),
+  'redis-url': text({
+    default: '',
+    env: 'REDIS_URL',
+    secret: true,
+    about:
+      'A Redis (7 or newer) or Valkey, as redis://…, in which several nodes count rate limits. Empty: each of several gives out its share of them.',
+  }),
+  workers: count(
+    { min: 1, max: workersMax },
+    {
+      default: 1,
+      about:
+        'Server processes on this machine that share the port. With more than one, redis-url lets each give out all of a rate limit, not its share.',
+    },
+  ),
   'database-connections-max': count(
     { min: 2, max: 500 },
     { default: 12, about: 'Connections that this node keeps to the database.' },
@@ -157,6 +176,14 @@ export const settings = {
     { min: 0, max: hours },
     { default: 25_000, about: 'Milliseconds that a stopping server waits for calls in flight.' },
   ),
+  'drain-notice-ms': count(
+    { min: 0, max: hours },
+    {
+      default: 0,
+      about:
+        'Milliseconds that a stopping server still takes calls while /health/ready answers 503, so that load balancers turn away first. Longer than they take to look.',
+    },
+  ),
   'upstream-connect-timeout-ms': count(
     { min: 100, max: hours },
     { default: 10_000, about: 'Milliseconds to connect to a provider.' },
@@ -207,6 +234,21 @@ export const settings = {
       about: 'Tokens a minute and model, for organizations and projects without limits of their own.',
     },
   ),
+  'smtp-url': text({
+    default: '',
+    env: 'SMTP_URL',
+    secret: true,
+    about:
+      'Mail server, as smtp://USER:PASSWORD@HOST:587, or smtps:// for TLS from the first byte. Needs mail-from and public-url. Empty: mail is kept and not sent.',
+  }),
+  'mail-from': text({
+    default: '',
+    about: 'Who mail is from: an address, or Keyhouse <keyhouse@example.com>.',
+  }),
+  'public-url': text({
+    default: '',
+    about: 'Where people reach this server, as https://keyhouse.example.com, for the links in mails.',
+  }),
   'unknown-keys-per-minute': count(
     { min: 1, max: 1_000_000 },
     { default: 120, about: 'Requests with unknown keys that one address may send a minute.' },
@@ -224,6 +266,14 @@ export const settings = {
     { min: 1, max: 10_000_000 },
     { default: 4_096, about: 'Output bound that is sent along where neither the request nor the model has one.' },
   ),
+  'clamped-output-tokens-min': count(
+    { min: 0, max: 1_000_000 },
+    {
+      default: 64,
+      about:
+        'Shortest answer, in output tokens, that a call is cut to where credit or a spend limit does not cover the whole. 0: such calls are refused.',
+    },
+  ),
   'unpriced-models': oneOf(['refuse', 'free'], {
     default: 'refuse',
     about: 'What happens to calls of a model that has no price: refuse, free.',
@@ -231,12 +281,20 @@ export const settings = {
   'test-models': oneOf(onOff, { default: 'off', about: 'Whether ordinary keys see the fake test models: on, off.' }),
   'first-credit-usd': usd({
     default: '100',
-    about: 'Dollars of promotional credit that the organization gets on the first start.',
+    about: 'Dollars of free credit that the organization gets on the first start.',
   }),
   'lease-usd-max': usd({
     default: '5',
     about: 'Dollars of an organization that this node reserves at a time, at most.',
   }),
+  'lost-node-minutes': count(
+    { min: 1, max: 1_440 },
+    {
+      default: 60,
+      about:
+        'Minutes without a sign of life after which a node is given up for lost, and what it had reserved is taken back.',
+    },
+  ),
   'lease-idle-ms': count(
     { min: 1_000, max: hours },
     { default: 5_000, about: 'Milliseconds without a call after which reserved credit is handed back.' },
@@ -246,6 +304,13 @@ export const settings = {
     {
       default: 256 * 1024 * 1024,
       about: 'Bytes of usage that may wait for the database before new calls are refused.',
+    },
+  ),
+  'usage-retention-days': count(
+    { min: usageDaysMin, max: 36_500 },
+    {
+      default: usageDaysUsual,
+      about: 'Days for which single calls are kept (the call log). Sums by day are kept for ever.',
     },
   ),
   'local-model': oneOf(onOff, { default: 'on', about: 'Whether the embedded model is fetched and offered: on, off.' }),
@@ -375,6 +440,29 @@ function checkTogether({ values }: Config): void {
   if (values['database-url'] !== '' && !/^postgres(ql)?:\/\//.test(values['database-url'])) {
     throw new BadSetting('database-url', 'DATABASE_URL', 'must begin with postgres://')
   }
+  checkMail(values)
+  if (values['redis-url'] !== '' && !/^rediss?:\/\//.test(values['redis-url'])) {
+    throw new BadSetting('redis-url', 'REDIS_URL', 'must begin with redis:// or rediss://')
+  }
+  if (values.workers > workersOnEmbeddedMax && values['database-url'] === '') {
+    const reason = `above ${workersOnEmbeddedMax} needs database-url: the embedded database has no connections for more`
+    throw new BadSetting('workers', 'with database-url', reason)
+  }
+}
+
+function checkMail(values: Config['values']): void {
+  const { 'smtp-url': smtpUrl, 'mail-from': from, 'public-url': publicUrl } = values
+  if (publicUrl !== '' && !/^https?:\/\/[^\s/?#]+[^\s?#]*$/.test(publicUrl)) {
+    throw new BadSetting('public-url', 'KEYHOUSE_PUBLIC_URL', 'must begin with https:// or http:// and name a host')
+  }
+  if (smtpUrl === '') return
+  if (!/^smtps?:\/\/[^\s]+$/.test(smtpUrl) || !URL.canParse(smtpUrl)) {
+    throw new BadSetting('smtp-url', 'SMTP_URL', 'must be a URL that begins with smtp:// or smtps://')
+  }
+  if (!/^(?:[^<>@\p{Cc}]*<[^<>@\s]+@[^<>@\s]+>|[^<>@\s]+@[^<>@\s]+)$/u.test(from)) {
+    throw new BadSetting('mail-from', 'with smtp-url', 'must be an address, as keyhouse@example.com')
+  }
+  if (publicUrl === '') throw new BadSetting('public-url', 'with smtp-url', 'must be set: mails carry links')
 }
 
 export type ShownSetting = {

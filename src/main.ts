@@ -4,6 +4,7 @@ import { createLog, type Log } from '#observe/log.ts'
 import { banner } from '#src/banner.ts'
 import { compose, type Keyhouse } from '#src/compose.ts'
 import type { Config } from '#src/config.ts'
+import { composeWorkers } from '#src/workers.ts'
 
 const oneSignalMs = 1_000
 
@@ -11,7 +12,7 @@ const oneSignalMs = 1_000
 export async function serve(config: Config): Promise<void> {
   const log = createLog(config.values['log-level'])
   const stopping = firstSignal(log)
-  const keyhouse = await compose(config, log)
+  const keyhouse = await (config.values.workers > 1 ? composeWorkers : compose)(config, log)
   process.stdout.write(banner(keyhouse))
   log.info({ url: keyhouse.url, data_dir: keyhouse.dataDir }, 'listening')
   const signal = await stopping

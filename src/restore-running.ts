@@ -22,6 +22,8 @@ export type Restoring = {
   readonly secrets: Secrets
   /** Where the installation's secrets are kept; undefined when they come from the settings. */
   readonly secretsFile: string | undefined
+  /** Other workers of this installation run, and keep in memory the secrets that they were started with. */
+  readonly hasSiblings: boolean
   readonly spoolDirectory: string
   /** Makes this machine's CLI access anew: the key of before is not in the restored books. */
   renewLocalAccess(): Promise<void>
@@ -66,12 +68,18 @@ async function quiet(gateway: Gateway): Promise<void> {
 }
 
 /** Written aside and renamed, so that a crash leaves the old secrets or the new ones, and the old ones beside them. */
-async function keepSecrets({ secrets, secretsFile }: Restoring, restored: Secrets): Promise<void> {
+async function keepSecrets({ secrets, secretsFile, hasSiblings }: Restoring, restored: Secrets): Promise<void> {
   if (secrets.pepper.equals(restored.pepper) && secrets.sealingKey.equals(restored.sealingKey)) return
   if (secretsFile === undefined) {
     throw new BackupRefused(
       'The backup was made with other secrets than key-pepper and sealing-key in the settings. Start with the ones of ' +
         'that installation, or without these settings, and restore again.',
+    )
+  }
+  if (hasSiblings) {
+    throw new BackupRefused(
+      'The backup was made with other secrets than this installation has, and several workers run. Start Keyhouse with one ' +
+        'worker (workers), restore, then start it with all of them.',
     )
   }
   await copyFile(secretsFile, `${secretsFile}.before-restore`)

@@ -1,5 +1,6 @@
 /** How this node is: for `keyhouse doctor`, and for whoever asks whether it is ready. */
 import type { Gateway } from '#gateway/gateway.ts'
+import { within } from '#gateway/within.ts'
 import type { Inference } from '#inference/inference.ts'
 import type { Config } from '#src/config.ts'
 import { version } from '#src/version.ts'
@@ -15,14 +16,20 @@ export type StatusParts = {
   readonly startedAtMs: number
 }
 
+/** A database that takes longer cannot check keys in time: calls are refused, and the balancer is to know it at once. */
+const readyMsMax = 1_000
+
 /** Reasons for a load balancer to send nothing here. A full journal or a stale node refuses calls, so it is not ready. */
 export async function unready(gateway: Gateway, database: Database, draining: boolean): Promise<string[]> {
   const reasons: string[] = []
   if (draining) reasons.push('the server is shutting down')
   if (gateway.journal.refusal) reasons.push(gateway.journal.refusal)
   if (!gateway.grants.fresh) {
-    const { ok } = await askDatabase(database)
-    if (!ok) reasons.push('the database cannot be reached')
+    const answers = await within(readyMsMax, askDatabase(database)).then(
+      ({ ok }) => ok,
+      () => false,
+    )
+    if (!answers) reasons.push('the database cannot be reached')
   }
   return reasons
 }

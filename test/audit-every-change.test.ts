@@ -20,6 +20,13 @@ const operatorSteps: readonly Step[] = [
   },
   { row: 'models.set', body: { kind: 'chat', routes: [{ provider: 'steps' }] } },
   { row: 'models.price', body: { input_usd_per_million: '1', output_usd_per_million: '2' } },
+  // What is known of it has no margin yet
+  {
+    row: 'providers.create',
+    body: { name: 'openai', base_url: 'http://127.0.0.1:9/v1', models: [{ name: 'gpt-4o' }] },
+  },
+  { row: 'prices.setMargin', body: { percent: '10' } },
+  { row: 'prices.update', body: {} },
   { row: 'modelAliases.set', body: { alias: 'steps-alias', model: 'steps-model' } },
   { row: 'modelAliases.delete' },
   { row: 'models.delete' },
@@ -35,6 +42,9 @@ const names: Ids = { name: 'steps-model', alias: 'steps-alias' }
 const elsewhere: Readonly<Record<string, string>> = {
   'leaks.github': 'does what leaks.report does, for each match of a signed report: leaks.test.ts',
   'models.pull': 'fetches files for minutes; its entries are looked at below',
+  'jobs.run': 'changes nothing by itself; a job that changes something is an actor of its own: jobs.test.ts',
+  'mails.test': 'sends a mail to whom it names: mail.test.ts',
+  'ledger.verify': 'looks: ledger-verification.test.ts',
   'operations.restore': 'replaces the books, and writes into those that were restored: restore-running.ts',
 }
 

@@ -232,6 +232,62 @@ describe('the chain', () => {
     expect((await verify()).whole).toBe(true)
   })
 
+  describe('at its end', () => {
+    const head = async (): Promise<string> => (await ask('GET', logs('/head'))).json.head
+    const numberOf = (text: string): number => Number(text.split(':')[0])
+
+    test('is told by a head, which names the newest entry, and which a log that goes on still holds', async () => {
+      const noted = await head()
+      const { entries } = await verify()
+      expect([numberOf(noted), (await verify()).head]).toEqual([entries, noted])
+      await newProject('After the note')
+      const later = (await ask('GET', logs(`/verify?head=${noted}`))).json
+      expect(later).toMatchObject({ whole: true, noted_head_found: true, entries: entries + 1 })
+      expect((await verify()).noted_head_found).toBe(null)
+      const forged = noted.replace(/:.*/, `:${'0'.repeat(64)}`)
+      const another = (await ask('GET', logs(`/verify?head=${forged}`))).json
+      expect(another).toMatchObject({ whole: false, first_broken: null, noted_head_found: false })
+      expect((await ask('GET', logs('/verify?head=latest'))).json.error.param).toBe('head')
+    })
+
+    test('breaks where entries were cut off, and stays broken when it grows again', async () => {
+      await newProject('To be cut off')
+      const newest = numberOf(await head())
+      const ours = `organization_id = '${platform.first.organizationId}' and number`
+      await run(`create table keep as select * from audit_logs where ${ours} > ${newest - 2}`)
+      const back = 'insert into audit_logs select * from keep'
+      expect(await tampered(`delete from audit_logs where ${ours} > ${newest - 2}`, back)).toBe(newest - 1)
+      await run('alter table audit_logs disable trigger audit_logs_append_only')
+      await run(`delete from audit_logs where ${ours} > ${newest - 2}`)
+      await newProject('Grown again')
+      expect((await verify()).first_broken).toBe(newest + 1)
+      await run(back)
+      await run('alter table audit_logs enable trigger audit_logs_append_only')
+      await run('drop table keep')
+      expect((await verify()).whole).toBe(true)
+    })
+
+    test('breaks at an end that was written anew, though it is a chain in itself', async () => {
+      const newest = numberOf(await head())
+      const ours = `organization_id = '${platform.first.organizationId}' and number = ${newest}`
+      await run(`create table keep as select * from audit_logs where ${ours}`)
+      const forged = `update audit_logs l set entry = '{}', hash = audit_hash(l.previous_hash, l.number, l.id, l.type,
+        l.effective_at, l.project_id, l.project_name, l.actor_kind, l.actor_id, l.actor_key_id, l.actor_email,
+        l.resource_id, '{}') where ${ours}`
+      const back = `update audit_logs l set entry = keep.entry, hash = keep.hash from keep where l.id = keep.id`
+      expect(await tampered(forged, back)).toBe(newest)
+      await run('drop table keep')
+      expect((await verify()).whole).toBe(true)
+    })
+
+    test('cannot be moved back, taken out or jumped ahead by the server itself', async () => {
+      await expect(run('update audit_heads set number = number - 1')).rejects.toThrow('one entry at a time')
+      await expect(run('update audit_heads set number = number + 2')).rejects.toThrow('one entry at a time')
+      await expect(run('delete from audit_heads')).rejects.toThrow('append only')
+      await expect(run('truncate audit_heads')).rejects.toThrow('append only')
+    })
+  })
+
   test('is checked in pieces, each of which begins where the one before ended', async () => {
     const { organizationId } = platform.first
     const pieces = await run(

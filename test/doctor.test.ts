@@ -2,6 +2,7 @@
 import { createServer, type RequestListener } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { adminKey, runCli } from '../src/cli/testing.ts'
 import { makeCertificate } from './support/certificates.ts'
@@ -13,6 +14,11 @@ beforeAll(async () => {
   gateway = await startGateway()
   const { path } = await gateway.newKey()
   project = path.split('/api_keys')[0] ?? ''
+  // A call of one token costs more than a cent in a few turns
+  const route = { provider: 'upstream', upstream_model: 'm' }
+  const price = { input_usd_per_million: '1000', output_usd_per_million: '1000' }
+  await gateway.admin('POST', '/v1/platform/models/costly', { kind: 'chat', routes: [route] })
+  await gateway.admin('POST', '/v1/platform/models/costly/price', price)
 })
 afterAll(() => gateway?.stop())
 
@@ -170,6 +176,13 @@ describe('the model', () => {
     }
   })
 
+  test('is not on the list of the key', async () => {
+    const { value: key } = await newKey({ allowed_models: ['e'] })
+    expect(await only({ key, words: ['--model', 'm'] })).toMatch(/^call: 403 model_not_found: The API key sk-kh-.* `m`/)
+    const { stdout } = await runCli(['doctor', '--base-url', `${gateway.url}/v1`], { env: { OPENAI_API_KEY: key } })
+    expect(stdout).toContain('the key may call e and no others')
+  })
+
   test('has reached its rate limit: which one, and for how long', async () => {
     await gateway.admin('POST', `${project}/rate_limits/rl-m`, { max_requests_per_1_minute: 1 })
     const key = await live()
@@ -182,16 +195,68 @@ describe('the model', () => {
   })
 })
 
-test('there is no credit', async () => {
+test('there never was any credit, or none is left', async () => {
   const poor = await startGateway({ settings: { 'first-credit-usd': '0' } })
   try {
-    const url = `${poor.url}/v1`
-    const found = await wrongs({ key: poor.keys.project, url, words: ['--model', 'm'] })
+    const asking = { key: poor.keys.project, url: `${poor.url}/v1`, words: ['--model', 'm'] }
+    const never = await wrongs(asking)
+    expect(never[0]).toMatch(
+      /^credit: billing is not active: .* → The operator adds some: `keyhouse credits add 10 --org/,
+    )
+    expect(never[1]).toMatch(/^call: 429 credit_balance_exhausted/)
+    await poor.admin('POST', '/v1/organization/credit_grants', { amount_usd: '1', expires_in_seconds: 1 })
+    await sleep(2_000)
+    const found = await wrongs(asking)
     expect(found[0]).toMatch(/^credit: .* has none left → An owner adds some: `keyhouse credits add`/)
     expect(found[1]).toMatch(/^call: 429 credit_balance_exhausted/)
   } finally {
     await poor.stop()
   }
+})
+
+describe('nothing is left', () => {
+  const words = ['--model', 'costly']
+  const limit = { threshold_amount: 1, currency: 'USD', interval: 'month' }
+
+  test('of the budget of the key: which one, and when it starts anew', async () => {
+    const { path, value, id } = await newKey({ budget: { limit_usd: '0', period: 'week' } })
+    const [found = '', call = ''] = await wrongs({ key: value, words })
+    expect(found).toMatch(
+      /^spending: the key's budget, \$0\.00 a week, is reached: .* anew at \d{4}-\d\d-\d\d 00:00 UTC/,
+    )
+    expect(found).toContain(`keyhouse keys budget set ${id} USD`)
+    expect(call).toMatch(/^call: 429 insufficient_quota: .* → .*keyhouse keys budget set/)
+    await gateway.admin('POST', `${path}/budget`, { limit_usd: '0', period: 'total' })
+    expect((await wrongs({ key: value }))[0]).toContain(
+      '$0.00 in all, is reached: $0.00 is spent; it does not start anew',
+    )
+  })
+
+  test.each([
+    ['project', () => project, "the project's spend limit, $0.01 a month", 'project_spend_limit_exceeded'],
+    [
+      'organization',
+      () => '/v1/organization',
+      'of the organization, $0.01 a month',
+      'organization_spend_limit_exceeded',
+    ],
+  ])('of the spend limit of the %s', async (_where, path, named, code) => {
+    const key = await live()
+    for (let turn = 0; turn < 5; turn += 1) await wrongs({ key, words })
+    await gateway.admin('POST', `${path()}/spend_limit`, limit)
+    try {
+      await expect
+        .poll(() => wrongs({ key, words }), { timeout: 5_000 })
+        .toEqual([
+          expect.stringMatching(
+            new RegExp(`^spending: .*${named.replaceAll(/[$.]/g, '\\$&')}, is reached: .*spend-limit set USD`),
+          ),
+          expect.stringContaining(`call: 429 ${code}: `),
+        ])
+    } finally {
+      await gateway.admin('DELETE', `${path()}/spend_limit`)
+    }
+  })
 })
 
 describe('the URL', () => {

@@ -89,6 +89,7 @@ describe('address and origin lists', () => {
     const key = await newKey({
       allowed_cidrs: [
         '10.1.2.3/8',
+        '10.9.9.9/8',
         '203.0.113.7',
         '203.0.113.7/32',
         '::ffff:192.0.2.0/120',
@@ -131,6 +132,57 @@ describe('address and origin lists', () => {
       param: 'allowed_origins[1]',
       message: expect.stringContaining('expected a host'),
     })
+  })
+})
+
+describe('models', () => {
+  test('are kept as they were named, once, shown on the key, in its audit entry, and on what takes its place', async () => {
+    const key = await newKey({ allowed_models: ['m', 'not-there-yet', 'm'] })
+    expect(key.allowed_models).toEqual(['m', 'not-there-yet'])
+    expect(await auditOf(key.id)).toMatchObject([
+      { 'api_key.created': { data: { allowed_models: ['m', 'not-there-yet'] } } },
+    ])
+    expect((await ask('POST', keyPath(key.id, '/backup'))).json.allowed_models).toEqual(['m', 'not-there-yet'])
+    const { json: next } = await ask('POST', keyPath(key.id, '/rotate'))
+    expect(next.allowed_models).toEqual(['m', 'not-there-yet'])
+    expect((await ask('POST', keyPath(next.id), { allowed_models: [] })).json.allowed_models).toEqual([])
+    const asked = { replacement: { allowed_models: ['e'] } }
+    const { json: worst } = await ask('POST', keyPath(next.id, '/compromised'), asked)
+    expect(worst.replacement.allowed_models).toEqual(['e'])
+  })
+
+  test('are named by their own names: an alias is refused, by its place in the list', async () => {
+    const aliases = '/v1/platform/model_aliases'
+    await ask('POST', aliases, { alias: 'quick', model: 'tinyllama-1.1b-chat' })
+    const { value } = await newKey()
+    for (const refused of [
+      ask('POST', project('/api_keys'), { name: 'x', allowed_models: ['m', 'quick'] }),
+      platform.send(value, 'POST', '/v1/client_secrets', { allowed_models: ['m', 'quick'] }),
+    ]) {
+      expect(await refusal(refused)).toMatchObject({
+        status: 400,
+        param: 'allowed_models[1]',
+        message: expect.stringContaining('`tinyllama-1.1b-chat`'),
+      })
+    }
+    await ask('DELETE', `${aliases}/quick`)
+  })
+
+  test('of a client secret are those of its key, or some of them', async () => {
+    const key = await newKey({ allowed_models: ['m', 'e'] })
+    const mint = (body?: object) => platform.send(key.value, 'POST', '/v1/client_secrets', body)
+    expect((await mint()).json.allowed_models).toEqual(['m', 'e'])
+    const { json: narrow } = await mint({ allowed_models: ['e'] })
+    expect(narrow.allowed_models).toEqual(['e'])
+    expect((await platform.send(narrow.value, 'GET', '/v1/me')).json.allowed_models).toEqual(['e'])
+    expect(await refusal(mint({ allowed_models: ['e', 'other'] }))).toMatchObject({
+      status: 400,
+      param: 'allowed_models[1]',
+    })
+    const { value: free } = await newKey()
+    expect((await platform.send(free, 'POST', '/v1/client_secrets', { allowed_models: ['other'] })).status).toBe(200)
+    await ask('POST', keyPath(key.id), { allowed_models: ['m'] })
+    expect(await refused(narrow.value)).toBe('key_revoked')
   })
 })
 
@@ -387,7 +439,7 @@ describe('client secrets', () => {
     expect((await mint(narrow.value)).json.scopes).toEqual(['model.request.embeddings'])
     for (const scopes of [['model.request'], ['api.all.read'], ['model.request.embeddings', 'api.files.read']]) {
       const error = await refusal(mint(narrow.value, { scopes }))
-      expect([scopes, error.status, error.code]).toEqual([scopes, 401, 'missing_scope'])
+      expect([scopes, error.status, error.code]).toEqual([scopes, 403, 'beyond_own_permissions'])
     }
     const { json: secret } = await mint(all.value, { scopes: ['api.files.read', 'model.request'] })
     expect(await refusal(mint(secret.value))).toMatchObject({ status: 401, code: 'missing_scope' })

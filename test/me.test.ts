@@ -38,8 +38,11 @@ test('a project key learns what it is, whose, and what it may do', async () => {
       restrictions: [],
       client_certificate_required: false,
       model_permissions: null,
+      allowed_models: [],
       rate_limits: [{ model: '*', max_requests_per_1_minute: 1_000, max_tokens_per_1_minute: 100_000 }],
+      billing_active: true,
       credit_available: true,
+      spend_limits: [],
     },
   ])
 })
@@ -58,7 +61,7 @@ test('permissions are All, read only or restricted; the scopes in force are thos
 })
 
 test('what restricts it is told: addresses, models, limits', async () => {
-  const key = await newKey({ allowed_cidrs: ['127.0.0.0/8'] })
+  const key = await newKey({ allowed_cidrs: ['127.0.0.0/8'], allowed_models: ['m'] })
   await ask('POST', project('/rate_limits/rl-tinyllama-1.1b-chat'), { max_requests_per_1_minute: 7 })
   await run("insert into model_permissions (project_id, mode, model_ids) values ($1, 'deny_list', '{gpt}')", [
     platform.projectId,
@@ -66,11 +69,34 @@ test('what restricts it is told: addresses, models, limits', async () => {
   const { json } = await me(key.value)
   expect(json.restrictions).toEqual([{ where: 'key', allowed_cidrs: ['127.0.0.0/8'], allowed_origins: [] }])
   expect(json.model_permissions).toEqual({ mode: 'deny_list', model_ids: ['gpt'] })
+  expect(json.allowed_models).toEqual(['m'])
   expect(json.rate_limits).toContainEqual({
     model: 'tinyllama-1.1b-chat',
     max_requests_per_1_minute: 7,
     max_tokens_per_1_minute: 100_000,
   })
+})
+
+test('what limits its spending is told: its budget, and the limits of its project and organization', async () => {
+  const key = await newKey({ budget: { limit_usd: '12.5', period: 'total' } })
+  const limit = { threshold_amount: 5_000, currency: 'USD', interval: 'month' }
+  await ask('POST', project('/spend_limit'), limit)
+  await ask('POST', '/v1/organization/spend_limit', { ...limit, threshold_amount: 1 })
+  await run(
+    `insert into spend_windows (scope_id, period, starts_at, spent_nano_usd)
+       values ($1, 'month', window_start('month', now()), 10000000)`,
+    [platform.first.organizationId],
+  )
+  const { spend_limits: limits } = (await me(key.value)).json
+  expect(limits).toMatchObject([
+    { where: 'key', period: 'total', limit_usd: '12.50', spent_usd: '0.00', reached: false, resets_at: null },
+    { where: 'project', period: 'month', limit_usd: '50.00', reached: false, resets_at: expect.any(Number) },
+    { where: 'organization', period: 'month', limit_usd: '0.01', spent_usd: '0.01', reached: true },
+  ])
+  const rehearsal = await newKey({ test: true })
+  expect((await me(rehearsal.value)).json.spend_limits).toEqual([])
+  await ask('DELETE', '/v1/organization/spend_limit')
+  await ask('DELETE', project('/spend_limit'))
 })
 
 test('without credit it says so, except to a test key, whose calls are free', async () => {
@@ -81,6 +107,7 @@ test('without credit it says so, except to a test key, whose calls are free', as
   const rehearsal = (await theirs('POST', keys, { name: 'rehearsal', test: true })).json
   expect((await me(value)).json).toMatchObject({
     organization: { id: platform.other.organizationId, name: 'Another one' },
+    billing_active: false,
     credit_available: false,
   })
   expect((await me(rehearsal.value)).json).toMatchObject({ kind: 'test', credit_available: true })
@@ -124,13 +151,18 @@ test('keys that nobody knows can be tried so many times a minute from one addres
   const parts = testParts({ database, secrets, localModels, logged: [] })
   const server = await serve({ ...parts, counters, unknownKeysPerMinuteMax: 5 })
   try {
+    const known = () => send(server.url, platform.first.projectKey, 'GET', '/v1/me')
+    expect((await known()).status).toBe(200)
     const codes: number[] = []
     for (let turn = 0; turn < 7; turn += 1) {
       const key = makeKey('project', bytes => new Uint8Array(bytes).fill(turn + 100))
       codes.push((await send(server.url, key, 'GET', '/v1/me')).status)
     }
     expect(codes).toEqual([401, 401, 401, 401, 401, 429, 429])
-    expect((await send(server.url, platform.first.projectKey, 'GET', '/v1/me')).status).toBe(200)
+    // Over it, the database is asked for keys alone that were good before
+    expect((await known()).status).toBe(200)
+    const { value } = await newKey()
+    expect((await send(server.url, value, 'GET', '/v1/me')).status).toBe(429)
   } finally {
     await server.stop()
   }

@@ -10,19 +10,6 @@ import { type TestPlatform, testPlatform } from './support/platform.ts'
 /** Operations and members of the document that we do not have, and why. All of it stands here. */
 const absent: readonly { readonly because: string; readonly names: readonly string[] }[] = [
   {
-    because: 'usage of kinds of call that the gateway does not take yet',
-    names: [
-      'GET /organization/usage/audio_speeches',
-      'GET /organization/usage/audio_transcriptions',
-      'GET /organization/usage/code_interpreter_sessions',
-      'GET /organization/usage/file_search_calls',
-      'GET /organization/usage/images',
-      'GET /organization/usage/moderations',
-      'GET /organization/usage/vector_stores',
-      'GET /organization/usage/web_search_calls',
-    ],
-  },
-  {
     because: 'data stays where the operator runs this, under the keys of his own disks',
     names: ['Project.external_key_id', 'Project.residency'],
   },
@@ -46,7 +33,6 @@ const absent: readonly { readonly because: string; readonly names: readonly stri
       'AuditLog.external_key.registered',
       'AuditLog.external_key.removed',
       'AuditLog.project.deleted',
-      'AuditLog.rate_limit.deleted',
       'AuditLog.role.bound_to_resource',
       'AuditLog.role.unbound_from_resource',
       'AuditLog.scim.disabled',
@@ -142,7 +128,9 @@ const lacking = new Set(absent.flatMap(({ names }) => names))
 const ours = new Set(allEndpoints.map(({ row }) => operation(row.method, row.path)))
 
 test('the walk calls every row of the contract that organizations have', () => {
-  const rows = allEndpoints.filter(({ row }) => /^\/v1\/(organization|projects)\//.test(row.path))
+  const rows = allEndpoints.filter(
+    ({ row }) => /^\/v1\/(organization|projects)\//.test(row.path) && !('contentType' in row.answer),
+  )
   expect(rows.map(({ row }) => operation(row.method, row.path)).filter(name => !answers.has(name))).toEqual([])
 })
 

@@ -115,12 +115,12 @@ describe('a provider', () => {
       const { models } = await catalogue()
       expect(models.get('gpt-4o')).toMatchObject({
         kind: 'chat',
-        price: { inputNanoUsdPerMillion: 2_500_000_000n, cachedInputNanoUsdPerMillion: 1_250_000_000n },
+        prices: [{ inputNanoUsdPerMillion: 2_500_000_000n, cachedInputNanoUsdPerMillion: 1_250_000_000n }],
         targets: [{ baseUrl: there.url, credential, upstreamModel: 'gpt-4o' }],
       })
       expect(models.get('text-embedding-3-small')).toMatchObject({
         kind: 'embedding',
-        price: { outputNanoUsdPerMillion: 0n },
+        prices: [{ outputNanoUsdPerMillion: 0n }],
       })
     } finally {
       await there.stop()

@@ -182,11 +182,11 @@ test('data retention of the organization and of a project', async () => {
 describe('spend limits', () => {
   const limit = { threshold_amount: 5_000, currency: 'USD', interval: 'month' } as const
 
-  test('of the organization and of a project, which do not pretend to be enforced', async () => {
+  test('of the organization and of a project, which say that they are enforced', async () => {
     const id = await newProject()
     const { spendLimit, projects } = client().admin.organization
     await expect(spendLimit.retrieve()).rejects.toBeInstanceOf(OpenAI.NotFoundError)
-    const set = { object: 'organization.spend_limit', ...limit, enforcement: { status: 'inactive' } }
+    const set = { object: 'organization.spend_limit', ...limit, enforcement: { status: 'enforcing' } }
     expect(await spendLimit.update(limit)).toEqual(set)
     expect(await spendLimit.retrieve()).toEqual(set)
     expect((await lastAudit())['organization.updated'].changes_requested).toEqual({ spend_limit: limit })
@@ -199,6 +199,20 @@ describe('spend limits', () => {
     expect(await projects.spendLimit.delete(id)).toMatchObject({ deleted: false })
     expect((await lastAudit())['project.updated']).toEqual({ id, changes_requested: { spend_limit: null } })
     expect(await spendLimit.delete()).toEqual({ object: 'organization.spend_limit.deleted', deleted: true })
+  })
+
+  test('what is spent this month stands beside them, and the cap of the usage tier', async () => {
+    const id = await newProject()
+    const none = { limit_usd: null, spent_usd: '0.00', reserved_usd: '0.00', remaining_usd: null }
+    expect((await ask('GET', '/spend')).json).toMatchObject({ ...none, usage_tier_cap_usd: null })
+    expect((await ask('POST', '/usage_tier', { usage_tier: 'free' })).status).toBe(200)
+    const capped = { ...none, usage_tier_cap_usd: '100.00', remaining_usd: '100.00' }
+    expect((await ask('GET', '/spend')).json).toMatchObject(capped)
+    await ask('POST', '/spend_limit', limit)
+    expect((await ask('GET', '/spend')).json).toMatchObject({ ...capped, limit_usd: '50.00', remaining_usd: '50.00' })
+    expect((await ask('GET', `/projects/${id}/spend`)).json).toMatchObject(none)
+    await ask('DELETE', '/spend_limit')
+    await ask('POST', '/usage_tier', { usage_tier: null })
   })
 
   test.each([{ threshold_amount: 0 }, { threshold_amount: 1.5 }, { currency: 'EUR' }, { interval: 'day' }, { cap: 1 }])(
@@ -345,7 +359,14 @@ describe('what an operator changes is in the audit log, without its secrets', ()
       reference: 'audited',
       note: 'hello',
     })
-    const credit_grant = { id: grant.id, amount_usd: '3.00', reference: 'audited', note: 'hello' }
+    const credit_grant = {
+      id: grant.id,
+      kind: 'purchased',
+      amount_usd: '3.00',
+      expires_at: null,
+      reference: 'audited',
+      note: 'hello',
+    }
     expect(await requested()).toEqual({ credit_grant })
 
     const secret = 'sk-upstream-0123456789-audited'

@@ -12,6 +12,7 @@ import { openDatabase, sql } from '#storage/database.ts'
 import { findGrant } from '#storage/grants.ts'
 import { migrate } from '#storage/migrate.ts'
 import { hashKey } from '#storage/secrets.ts'
+import { rollUpUsage } from '#storage/usage-rollups.ts'
 import { uuidv7 } from '#storage/uuid.ts'
 import { type TestPlatform, testPlatform } from './support/platform.ts'
 
@@ -182,6 +183,95 @@ describe('usage', () => {
     const costs = await usage.costs({ ...period, group_by: ['project_id', 'line_item'] })
     expect(costs.data[0]?.results).toHaveLength(3)
   })
+})
+
+describe('usage of every kind', () => {
+  const at = midnight + 30 * day
+  const period = { start_time: at, end_time: at + day }
+  const insert =
+    sql(`insert into usage_events (id, occurred_at, request_id, organization_id, project_id, api_key_id, user_id, endpoint,
+      model, provider, upstream_model, outcome, estimated, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens,
+      charged_nano_usd, overrun_nano_usd, duration_ms, cache_write_tokens, audio_input_tokens, cached_audio_input_tokens,
+      image_input_tokens, cached_image_input_tokens, audio_output_tokens, image_output_tokens, tool_calls, service_tier)
+    values ($1, to_timestamp($2), 'req_1', $3, $4, 'key_1', null, 'chat.completions', 'm', 'fake', 'm', 'complete', false, 1000, 300,
+      200, 50, 7, 0, 1, 40, 100, 30, 200, 60, 25, 15, $5, $6)`)
+
+  beforeAll(async () => {
+    const { organizationId } = platform.first
+    const add = (second: number, project: string, tools: object | null, tier: string | null) =>
+      platform.database.query(insert, [uuidv7(at * 1000), at + second, organizationId, project, tools, tier])
+    await add(0, 'proj_1', { web_search: 2, file_search: 1 }, null)
+    await add(1, 'proj_1', { web_search: 3, code_interpreter: 4 }, 'batch')
+    await add(2, 'proj_2', null, 'flex')
+  })
+
+  test('what OpenAI calls tokens of a kind is what was neither read from a cache nor written to one', async () => {
+    const expected = {
+      input_tokens: 3_000,
+      input_cached_tokens: 900,
+      input_cache_write_tokens: 120,
+      input_uncached_tokens: 3_000 - 900 - 120,
+      input_audio_tokens: 210,
+      input_cached_audio_tokens: 90,
+      input_image_tokens: 420,
+      input_cached_image_tokens: 180,
+      input_text_tokens: 3_000 - 900 - 120 - 210 - 420,
+      input_cached_text_tokens: 900 - 90 - 180,
+      output_tokens: 600,
+      output_audio_tokens: 75,
+      output_image_tokens: 45,
+      output_text_tokens: 480,
+      num_model_requests: 3,
+    }
+    for (const rolledUp of [false, true]) {
+      if (rolledUp) await rollUpUsage(platform.database)
+      const { json } = await ask('usage/completions', period)
+      expect(json.data[0].results).toEqual([expect.objectContaining({ ...expected, batch: null, service_tier: null })])
+    }
+  })
+
+  test('by tier, and batches apart from all others', async () => {
+    const { json } = await ask('usage/completions', { ...period, group_by: 'service_tier,batch' })
+    const tiers = json.data[0].results.map((row: Record<string, unknown>) => [row.service_tier, row.batch])
+    expect(tiers.sort()).toEqual([
+      ['batch', true],
+      ['default', false],
+      ['flex', false],
+    ])
+    for (const [batch, requests] of [
+      ['true', 1],
+      ['false', 2],
+    ]) {
+      const one = await ask('usage/completions', { ...period, batch: String(batch) })
+      expect(one.json.data[0].results[0].num_model_requests).toBe(requests)
+    }
+  })
+
+  test('tools are counted where there were some', async () => {
+    const web = await ask('usage/web_search_calls', { ...period, group_by: 'project_id' })
+    expect(web.json.data[0].results).toEqual([
+      expect.objectContaining({ project_id: 'proj_1', num_requests: 5, num_model_requests: 2, context_level: null }),
+    ])
+    const files = await ask('usage/file_search_calls', period)
+    expect(files.json.data[0].results).toEqual([expect.objectContaining({ num_requests: 1, vector_store_id: null })])
+    const code = await ask('usage/code_interpreter_sessions', { ...period, project_ids: 'proj_2' })
+    expect(code.json.data[0].results).toEqual([])
+    const all = await ask('usage/code_interpreter_sessions', { ...period, 'group_by[]': 'project_id' })
+    expect(all.json.data[0].results).toEqual([expect.objectContaining({ project_id: 'proj_1', num_sessions: 4 })])
+  })
+
+  test.each(['moderations', 'images', 'audio_speeches', 'audio_transcriptions', 'vector_stores', 'decisions'])(
+    '%s, of which there can be none, are empty buckets in the pages that were asked for',
+    async kind => {
+      const { json } = await ask(`usage/${kind}`, { ...period, bucket_width: '1h', limit: 5 })
+      expect([json.data.length, json.has_more, json.data.flatMap(({ results }: { results: [] }) => results)]).toEqual([
+        5,
+        true,
+        [],
+      ])
+      expect((await ask(`usage/${kind}`, { start_time: at, end_time: at })).status).toBe(400)
+    },
+  )
 })
 
 describe('the first start', () => {

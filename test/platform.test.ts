@@ -42,7 +42,7 @@ describe('every row of the contract', () => {
 
   test('only the OpenAPI document, accepting an invitation and reporting a leak are public', () => {
     const open = rows.filter(({ row }) => isPublic(row)).map(({ name }) => name)
-    expect(open).toEqual(['operations.openapi', 'invites.accept', 'leaks.report', 'leaks.github'])
+    expect(open).toEqual(['operations.openapi', 'invites.acceptPage', 'invites.accept', 'leaks.report', 'leaks.github'])
   })
 
   test.each(guarded)('$name answers 401 without a key, and to a key of another kind', async ({ row }) => {
@@ -170,6 +170,40 @@ describe('keys', () => {
     const narrow = await keyWith(['api.organization.admin_api_keys.write'])
     const { json } = await platform.send(narrow, 'POST', '/v1/organization/admin_api_keys', { name: 'child' })
     expect((await platform.send(json.value, 'GET', '/v1/organization/projects')).status).toBe(401)
+  })
+
+  test('an admin key that was disabled is refused until it is enabled, and the last one that works stays', async () => {
+    const { organizationId, adminKey } = platform.other
+    const path = '/v1/organization/admin_api_keys'
+    const key = (await theirs('POST', path, { name: 'on and off' })).json
+    const asked = async () => (await platform.send(key.value, 'GET', path)).json.error?.code
+    expect((await theirs('POST', `${path}/${key.id}/disable`)).json.status).toBe('disabled')
+    expect([await asked(), (await theirs('GET', `${path}/${key.id}`)).json.status]).toEqual([
+      'key_disabled',
+      'disabled',
+    ])
+    const [{ id: first }] = (await theirs('GET', path)).json.data
+    for (const [method, verb] of [
+      ['POST', '/disable'],
+      ['DELETE', ''],
+    ] as const) {
+      const { status, json } = await theirs(method, `${path}/${first}${verb}`)
+      expect([status, json.error?.message]).toEqual([409, expect.stringContaining('last admin API key that works')])
+    }
+    expect((await theirs('POST', `${path}/${key.id}/enable`)).json.status).toBe('active')
+    expect(await asked()).toBeUndefined()
+    expect((await platform.send(key.value, 'POST', `${path}/${first}/disable`)).status).toBe(200)
+    expect((await platform.send(adminKey, 'GET', path)).json.error.code).toBe('key_disabled')
+    await platform.send(key.value, 'POST', `${path}/${first}/enable`)
+    const entries = sql(
+      "select entry from audit_logs where organization_id = $1 and resource_id = $2 and type = 'api_key.updated' order by number",
+    )
+    const seen = await platform.database.query<{ entry: string }>(entries, [organizationId, key.id])
+    expect(seen.map(({ entry }) => JSON.parse(entry)['api_key.updated'].changes_requested)).toEqual([
+      { disabled: true },
+      { disabled: false },
+    ])
+    await theirs('DELETE', `${path}/${key.id}`)
   })
 
   test('the last admin key cannot be deleted, and two callers cannot delete the last two', async () => {
@@ -457,6 +491,8 @@ describe('credit', () => {
       object: 'organization.credit_balance',
       available_usd: '100.00',
       reserved_usd: '0.00',
+      by_kind: { purchased_usd: '0.00', promotional_usd: '0.00', free_usd: '100.00' },
+      next_expiry: null,
       currency: 'usd',
     })
     const grant = { amount_usd: '12.345678901', reference: 'invoice 7', note: 'thank you' }

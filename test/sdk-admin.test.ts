@@ -11,15 +11,6 @@ const absent = {
   'organization.externalStorage': 'everything is stored where the operator decides already',
   'organization.workloadIdentityProviders': 'machines have service accounts; tokens of clouds are not taken yet',
   'organization.projects.serviceTierSettings': 'there is one tier of service',
-  'organization.usage.audioSpeeches': 'comes with its kind of call',
-  'organization.usage.audioTranscriptions': 'comes with its kind of call',
-  'organization.usage.codeInterpreterSessions': 'comes with its kind of call',
-  'organization.usage.decisions': 'comes with its kind of call',
-  'organization.usage.fileSearchCalls': 'comes with its kind of call',
-  'organization.usage.images': 'comes with its kind of call',
-  'organization.usage.moderations': 'comes with its kind of call',
-  'organization.usage.vectorStores': 'comes with its kind of call',
-  'organization.usage.webSearchCalls': 'comes with its kind of call',
 } as const
 
 type Method = (...given: unknown[]) => PromiseLike<unknown>
@@ -141,6 +132,17 @@ describe('the organization', () => {
     const period = { start_time: Math.floor(Date.now() / 1000) - 60 }
     expect(await admin.usage.completions(period)).toMatchObject({ object: 'page' })
     expect(await admin.usage.embeddings(period)).toMatchObject({ object: 'page' })
+    expect(await admin.usage.moderations(period)).toMatchObject({ object: 'page' })
+    expect(await admin.usage.images({ ...period, group_by: ['size', 'source'] })).toMatchObject({ object: 'page' })
+    expect(await admin.usage.audioSpeeches(period)).toMatchObject({ object: 'page' })
+    expect(await admin.usage.audioTranscriptions(period)).toMatchObject({ object: 'page' })
+    expect(await admin.usage.vectorStores({ ...period, group_by: ['project_id'] })).toMatchObject({ object: 'page' })
+    expect(await admin.usage.codeInterpreterSessions(period)).toMatchObject({ object: 'page' })
+    expect(await admin.usage.fileSearchCalls({ ...period, group_by: ['vector_store_id'] })).toMatchObject({
+      object: 'page',
+    })
+    expect(await admin.usage.webSearchCalls({ ...period, context_levels: ['low'] })).toMatchObject({ object: 'page' })
+    expect(await admin.usage.decisions({ ...period, batch: false })).toMatchObject({ object: 'page' })
     expect(await admin.usage.costs(period)).toMatchObject({ object: 'page' })
     expect(await idsOf(admin.auditLogs.list({ limit: 2, event_types: ['group.created'] }))).toHaveLength(1)
   })

@@ -314,7 +314,7 @@ describe('admin keys with scopes', () => {
     expect((await send('POST', path, { name: 'less', scopes: ['api.organization.projects.read'] })).status).toBe(200)
     for (const scopes of [[], ['api.all.read'], ['api.management.write'], ['api.organization.projects.write']]) {
       const error = await refusal(send('POST', path, { name: 'more', scopes }))
-      expect([scopes, error.status, error.code]).toEqual([scopes, 401, 'missing_scope'])
+      expect([scopes, error.status, error.code]).toEqual([scopes, 403, 'beyond_own_permissions'])
     }
   })
 

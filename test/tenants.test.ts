@@ -22,6 +22,10 @@ beforeAll(async () => {
   const { send, first, other } = platform
   victim = await takeSteps({ send, adminKey: first.adminKey }, made, {})
   asker = await takeSteps({ send, adminKey: other.adminKey }, askersSteps, { walk: 'two' })
+  // Credit comes from the operator only
+  const credit = { amount_usd: '1', reference: 'theirs', organization_id: other.organizationId }
+  const { json } = await send(first.adminKey, 'POST', '/v1/organization/credit_grants', credit)
+  asker = { ...asker, credit_grant_id: json.id }
   const unknown = Object.entries(victim).map(([name, id]) => [name, likeNobodys(id)])
   nobodys = { ...Object.fromEntries(unknown), email: 'nobody@example.com' }
 })

@@ -9,12 +9,14 @@ export type KeyOptions = {
   readOnly?: true
   cidr?: string[]
   origin?: string[]
+  model?: string[]
   rotateEvery?: string
   expires?: string
 }
 
 export const addKeyOptions = (command: Command): Command =>
   addListOptions(command)
+    .option('--model <name>', 'only with this model; may be given often, "none" for all of the project', gather)
     .option('--scopes <a,b>', 'only these permissions, as in model.request,api.model.read')
     .option('--restricted', 'say that it is --scopes and not all: an error without them')
     .option('--read-only', 'may read everything and change nothing')
@@ -41,6 +43,7 @@ export function keyBody(options: KeyOptions) {
     scopes: readOnly ? ['api.all.read'] : scopes === undefined ? undefined : words(scopes),
     permissions: restricted ? 'restricted' : undefined,
     ...listBody(options),
+    allowed_models: options.model && listed(options.model),
     rotate_every_days: rotateEvery === undefined ? undefined : daysIn(rotateEvery),
     expires_in_seconds: expires === undefined ? undefined : parseDuration(expires),
   }

@@ -17,15 +17,17 @@ const commands: readonly CommandRow[] = [
   { name: 'service-accounts', about: 'identities for machines', load: () => import('./commands/service-accounts.ts') },
   { name: 'key-policy', about: 'what holds for every key', load: () => import('./commands/key-policy.ts') },
   { name: 'usage', about: 'calls, tokens and what they cost', load: () => import('./commands/usage.ts') },
+  { name: 'calls', about: 'every call, and what was said in it', load: () => import('./commands/calls.ts') },
   { name: 'models', about: 'list, pull, price and alias models', load: () => import('./commands/models.ts') },
+  { name: 'prices', about: 'what models cost, known prices, margins', load: () => import('./commands/prices.ts') },
   { name: 'providers', about: 'connect OpenAI and compatible hosts', load: () => import('./commands/providers.ts') },
   { name: 'projects', about: 'list and create projects', load: () => import('./commands/projects.ts') },
   { name: 'users', about: 'the people of the organization', load: () => import('./commands/users.ts') },
   { name: 'invites', about: 'invite people', load: () => import('./commands/invites.ts') },
   { name: 'groups', about: 'people who are given things together', load: () => import('./commands/groups.ts') },
   { name: 'roles', about: 'sets of permissions, and who has them', load: () => import('./commands/roles.ts') },
-  { name: 'credits', about: 'show and add credit', load: () => import('./commands/credits.ts') },
-  { name: 'limits', about: 'how much a project may ask of each model', load: () => import('./commands/limits.ts') },
+  { name: 'credits', about: 'credit: what is left, grants, adding some', load: () => import('./commands/credits.ts') },
+  { name: 'limits', about: 'how much may be asked of each model', load: () => import('./commands/limits.ts') },
   {
     name: 'model-permissions',
     about: 'which models a project may call',
@@ -41,6 +43,9 @@ const commands: readonly CommandRow[] = [
   { name: 'spend-alerts', about: 'who is told what was spent', load: () => import('./commands/spend-alerts.ts') },
   { name: 'certificates', about: 'mutual TLS for calls', load: () => import('./commands/certificates.ts') },
   { name: 'audit', about: 'who changed what, and is the log whole', load: () => import('./commands/audit.ts') },
+  { name: 'ledger', about: 'does the money add up', load: () => import('./commands/ledger.ts') },
+  { name: 'jobs', about: 'what runs by itself, and how it went', load: () => import('./commands/jobs.ts') },
+  { name: 'mail', about: 'what was sent, and what waits', load: () => import('./commands/mail.ts') },
   { name: 'doctor', about: 'find what is wrong, and what mends it', load: () => import('./commands/doctor.ts') },
   { name: 'scan', about: 'find leaked keys in files and in git', load: () => import('./commands/scan.ts') },
   { name: 'backup', about: 'save everything to a file, while running', load: () => import('./commands/backup.ts') },
@@ -74,6 +79,8 @@ async function defineProgram(argv: readonly string[], terminal: Terminal): Promi
   const program = new Command('keyhouse')
     .description('Keys, projects, limits and prepaid billing in front of every model.')
     .exitOverride()
+    // An option belongs to the command that it stands behind, though a command above has one of that name
+    .enablePositionalOptions()
     .configureOutput({
       writeOut: text => terminal.stdout.write(text),
       writeErr: text => terminal.stderr.write(text),

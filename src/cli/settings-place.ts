@@ -1,9 +1,9 @@
 /** Whose settings a command is about: a project's, or the organization's. */
 import type { Command } from 'commander'
 import type { Client } from './client.ts'
-import { CliError } from './exit.ts'
+import { projectFor } from './default-project.ts'
+import { path } from './show.ts'
 import { safeText } from './terminal.ts'
-import type { Project } from './wire.ts'
 
 export type ProjectOption = { project?: string }
 
@@ -18,16 +18,8 @@ export const ofEither = (command: Command): Command =>
 
 export async function projectPlace(client: Client, id: string | undefined): Promise<SettingsPlace> {
   const project = await projectFor(client, id)
-  return { path: `/v1/organization/projects/${encodeURIComponent(project.id)}`, name: safeText(project.name) }
+  return { path: path`/v1/organization/projects/${project.id}`, name: safeText(project.name) }
 }
 
 export const eitherPlace = async (client: Client, id: string | undefined): Promise<SettingsPlace> =>
   id === undefined ? { path: '/v1/organization', name: 'the organization' } : projectPlace(client, id)
-
-async function projectFor(client: Client, id: string | undefined): Promise<Project> {
-  if (id !== undefined) return client.get(`/v1/organization/projects/${encodeURIComponent(id)}`)
-  const projects = await client.list<Project>('/v1/organization/projects', { order: 'asc' })
-  const first = projects.find(({ status }) => status === 'active')
-  if (first) return first
-  throw new CliError('notFound', 'There is no active project. Create one: keyhouse projects create NAME')
-}

@@ -9,7 +9,11 @@ import type { creditBalance, creditGrant } from '#contract/credits.ts'
 import type { group, groupUser } from '#contract/groups.ts'
 import type { hostedToolPermission } from '#contract/hosted-tool-permissions.ts'
 import type { invite } from '#contract/invites.ts'
+import type { job, jobs } from '#contract/jobs.ts'
+import type { keyBudgets } from '#contract/key-budgets.ts'
 import type { keyPolicies } from '#contract/key-policies.ts'
+import type { ledgerVerification } from '#contract/ledger.ts'
+import type { mail, mails } from '#contract/mails.ts'
 import type { modelPermission } from '#contract/model-permissions.ts'
 import type { model } from '#contract/models.ts'
 import type { ServerStatus } from '#contract/operations.ts'
@@ -17,23 +21,28 @@ import type { projectApiKey, projectApiKeys } from '#contract/project-api-keys.t
 import type { projectUser } from '#contract/project-users.ts'
 import type { project } from '#contract/projects.ts'
 import type { provider } from '#contract/providers.ts'
-import type { rateLimit } from '#contract/rate-limits.ts'
+import type { keyRateLimit, organizationRateLimit, rateLimit } from '#contract/rate-limits.ts'
 import type { assignedRole } from '#contract/role-assignments.ts'
 import type { role } from '#contract/roles.ts'
 import type { serviceAccount, serviceAccounts } from '#contract/service-accounts.ts'
 import type { organizationSpendAlerts } from '#contract/spend-alerts.ts'
-import type { organizationSpendLimit } from '#contract/spend-limits.ts'
+import type { organizationSpendLimit, spend } from '#contract/spend-limits.ts'
 import type { completionsUsage, costs, embeddingsUsage } from '#contract/usage.ts'
+import type { usageTiers } from '#contract/usage-tiers.ts'
 import type { organizationUser } from '#contract/users.ts'
 
 type ScopeCertificate = z.output<typeof organizationCertificate>
 export type CertificateInScope = Omit<ScopeCertificate, 'object'> & { object: string }
 export type Certificate = z.output<typeof certificate>
-export type RateLimit = z.output<typeof rateLimit>
+export type RateLimit = z.output<typeof rateLimit | typeof organizationRateLimit | typeof keyRateLimit>
+export type UsageTier = z.output<typeof usageTiers.retrieve.answer>
 export type ModelPermissions = z.output<typeof modelPermission>
 export type HostedToolPermissions = z.output<typeof hostedToolPermission>
 export type DataRetention = { object: string; type: string }
 export type SpendLimit = z.output<(typeof organizationSpendLimit)['retrieve']['answer']>
+type OrganizationSpend = z.output<typeof spend.retrieve.answer>
+export type Spend = Omit<OrganizationSpend, 'object' | 'usage_tier_cap_usd'>
+export type KeyBudget = z.output<typeof keyBudgets.retrieve.answer>
 export type SpendAlert = z.output<(typeof organizationSpendAlerts)['retrieve']['answer']>
 export type Project = z.output<typeof project>
 export type AdminKey = z.output<typeof adminApiKey>
@@ -60,6 +69,11 @@ export type GroupUser = z.output<typeof groupUser>
 export type Role = z.output<typeof role>
 export type AssignedRole = z.output<typeof assignedRole>
 export type Status = ServerStatus
+export type Job = z.output<typeof job>
+export type JobRun = z.output<typeof jobs.run.answer>
+export type LedgerVerification = z.output<typeof ledgerVerification>
+export type Mail = z.output<typeof mail>
+export type MailWithText = z.output<typeof mails.retrieve.answer>
 
 /** `next` where the API pages by it: groups, roles and who has them. */
 export type Page<Item> = { data: Item[]; has_more: boolean; last_id?: string | null; next?: string | null }

@@ -11,6 +11,7 @@ import { Connections } from '#gateway/connections.ts'
 import { cutDeadKeys } from '#gateway/cut-dead-keys.ts'
 import type { Gateway } from '#gateway/gateway.ts'
 import { Grants } from '#gateway/grants.ts'
+import { PayloadCapture, writePayloads } from '#gateway/payload-capture.ts'
 import { Wallets } from '#gateway/wallets.ts'
 import { watchGrants } from '#gateway/watch.ts'
 import type { Metrics } from '#observe/metrics.ts'
@@ -56,7 +57,7 @@ export async function openGateway(
   const cluster = await joinCluster(
     database,
     { id: node, version },
-    { recalled: scope => wallets.recall(scope), lost: () => wallets.forgetLeases() },
+    { recalled: scope => wallets.recall(scope), lost: () => wallets.doubtLeases() },
     onError,
   )
   closing.add('usage', () => settleAll(journal, wallets, cluster))
@@ -67,6 +68,13 @@ export async function openGateway(
     onError,
   })
   closing.add('rate limits', () => counters.close())
+  const payloads = new PayloadCapture({
+    write: writePayloads(database),
+    wallClock,
+    dropped: count => metrics.payloadsDropped(count),
+    warn: (details, message) => log.warn(details, message),
+  })
+  closing.add('captured calls', () => payloads.close())
   const active = new ActiveCalls()
   grants.onChange(event => {
     // A limit may have been lowered: what this node holds of it and does not need goes back at once
@@ -93,6 +101,7 @@ export async function openGateway(
     circuits: new Circuits(now),
     connections,
     active,
+    payloads,
     providers: new Map(providers.map(provider => [provider.adapter, provider])),
     metrics,
     catalogue: catalogue.current,

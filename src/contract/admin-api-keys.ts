@@ -1,6 +1,6 @@
 /** Admin API keys: they manage the organization and cannot call models. */
 import { z } from 'zod'
-import { type Endpoints, expiresInSeconds, givenName, unixTime } from './endpoint.ts'
+import { type Endpoints, emptyBody, expiresInSeconds, givenName, unixTime } from './endpoint.ts'
 import { keyScopes } from './key-settings.ts'
 import { deleted, listOf, listQuery } from './lists.ts'
 
@@ -13,6 +13,7 @@ export const adminApiKey = z
     created_at: unixTime,
     expires_at: unixTime.nullable(),
     last_used_at: unixTime.nullable(),
+    status: z.enum(['active', 'disabled', 'expired']),
     scopes: z.array(z.string()).describe('What the key may do. Empty: everything that its owner may.'),
     owner: z.object({
       type: z.enum(['user', 'service_account']),
@@ -51,6 +52,22 @@ export const adminApiKeys = {
     path: '/v1/organization/admin_api_keys/{key_id}',
     summary: 'Retrieve an admin API key.',
     scope: 'api.organization.admin_api_keys.read',
+    answer: adminApiKey,
+  },
+  disable: {
+    method: 'POST',
+    path: '/v1/organization/admin_api_keys/{key_id}/disable',
+    summary: 'Refuse an admin API key, everywhere within a second, until it is enabled again. The last one stays.',
+    scope: 'api.organization.admin_api_keys.write',
+    body: emptyBody,
+    answer: adminApiKey,
+  },
+  enable: {
+    method: 'POST',
+    path: '/v1/organization/admin_api_keys/{key_id}/enable',
+    summary: 'Let a disabled admin API key work again.',
+    scope: 'api.organization.admin_api_keys.write',
+    body: emptyBody,
     answer: adminApiKey,
   },
   delete: {

@@ -1,7 +1,7 @@
 /** Client secrets: short-lived keys that a server mints for a browser, so that no long-lived key is in client-side code. */
 import { z } from 'zod'
 import { type Endpoints, unixTime } from './endpoint.ts'
-import { allowedCidrs, allowedOrigins, keyScopes } from './key-settings.ts'
+import { allowedCidrs, allowedModels, allowedOrigins, keyScopes } from './key-settings.ts'
 
 const lifetimeSecondsMin = 10
 const lifetimeSecondsMax = 7_200
@@ -20,6 +20,7 @@ export const clientSecrets = {
         scopes: keyScopes.min(1).optional().describe('Left out: to call models, as far as the minting key may.'),
         allowed_cidrs: allowedCidrs.optional(),
         allowed_origins: allowedOrigins.optional().describe("Left out: the minting key's."),
+        allowed_models: allowedModels.optional().describe("Left out: the minting key's. An alias is refused."),
       })
       .prefault({}),
     answer: z
@@ -32,6 +33,7 @@ export const clientSecrets = {
         scopes: z.array(z.string()),
         allowed_cidrs: z.array(z.string()),
         allowed_origins: z.array(z.string()),
+        allowed_models: z.array(z.string()),
       })
       .meta({ id: 'ClientSecret' }),
   },

@@ -1,7 +1,7 @@
 /** A key that others may hold: one call revokes it, replaces it where that is asked for, and tells what it was used for. */
 import { z } from 'zod'
 import { type Endpoints, expiresInSeconds, unixTime } from './endpoint.ts'
-import { allowedCidrs, keyScopes } from './key-settings.ts'
+import { allowedCidrs, allowedModels, keyScopes } from './key-settings.ts'
 import { projectApiKey } from './project-api-keys.ts'
 
 const windowHoursMax = 720
@@ -42,6 +42,7 @@ export const compromisedKeys = {
           .strictObject({
             scopes: keyScopes.optional().describe('Left out: those of the old key.'),
             allowed_cidrs: allowedCidrs.optional().describe('Left out: those of the old key.'),
+            allowed_models: allowedModels.optional().describe('Left out: those of the old key.'),
             expires_in_seconds: expiresInSeconds.optional().describe('Left out: as the old key.'),
           })
           .optional()

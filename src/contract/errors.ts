@@ -21,7 +21,15 @@ const row = <Detail = void>(errorRow: ErrorRow<Detail>): ErrorRow<Detail> => err
 const request = { type: 'invalid_request_error', retryable: false } as const
 const unavailable = { type: 'service_unavailable_error', retryable: true } as const
 
+/** What a rate limit counts, as the error's `type` says it. */
+type LimitedKind = 'requests' | 'tokens' | 'images' | 'audio'
+
 const howToGetKey = 'An owner creates keys with `keyhouse keys create`.'
+
+type SpendLimitHit = { neededUsd: string; leftUsd: string; limitUsd: string; resets: string }
+
+const doesNotCover = ({ neededUsd, leftUsd, resets }: SpendLimitHit): string =>
+  `does not cover the most that this request can cost ($${neededUsd}): $${leftUsd} is left. ${resets}`
 
 export const errors = {
   // 401: who is asking
@@ -110,6 +118,15 @@ export const errors = {
     param: () => 'model',
     message: ({ project, model }) =>
       `Project \`${project}\` does not have access to model \`${model}\`. An owner changes the project's model permissions.`,
+  }),
+  model_not_permitted_for_key: row<{ redacted: string; model: string }>({
+    ...request,
+    status: 403,
+    code: 'model_not_found',
+    param: () => 'model',
+    message: ({ redacted, model }) =>
+      `The API key ${redacted} does not have access to model \`${model}\`. An owner changes the key's allowed_models ` +
+      '(`keyhouse keys update`); a client secret gets them when it is minted.',
   }),
   key_in_url: row({
     ...request,
@@ -387,14 +404,14 @@ export const errors = {
     retryable: true,
     message: () => 'Too many leak reports came from this address. Send the rest a little later.',
   }),
-  rate_limit_exceeded: row<{ message: string; dimension: 'requests' | 'tokens' }>({
+  rate_limit_exceeded: row<{ message: string; dimension: LimitedKind }>({
     status: 429,
     type: 'requests',
     code: 'rate_limit_exceeded',
     retryable: true,
     message: ({ message }) => message,
   }),
-  request_exceeds_limit: row<{ message: string; dimension: 'requests' | 'tokens' }>({
+  request_exceeds_limit: row<{ message: string; dimension: LimitedKind }>({
     status: 429,
     type: 'tokens',
     code: 'rate_limit_exceeded',
@@ -416,6 +433,42 @@ export const errors = {
     message: ({ neededUsd, leftUsd }) =>
       `The organization's credit balance ($${leftUsd}) does not cover the most that this request can cost ` +
       `($${neededUsd}). Lower max_tokens, or ask an owner to add credit: \`keyhouse credits add\`.`,
+  }),
+  organization_spend_limit_exceeded: row<SpendLimitHit>({
+    status: 429,
+    type: 'insufficient_quota',
+    code: 'organization_spend_limit_exceeded',
+    retryable: false,
+    message: hit =>
+      `The organization's spend limit of $${hit.limitUsd} a month ${doesNotCover(hit)} Lower max_tokens, or ask an ` +
+      `owner to raise it: \`keyhouse spend-limit set\`.`,
+  }),
+  organization_usage_limit_exceeded: row<SpendLimitHit>({
+    status: 429,
+    type: 'insufficient_quota',
+    code: 'organization_usage_limit_exceeded',
+    retryable: false,
+    message: hit =>
+      `The monthly cap of the organization's usage tier, $${hit.limitUsd}, ${doesNotCover(hit)} Lower max_tokens, or ` +
+      `buy credit to reach the next tier.`,
+  }),
+  project_spend_limit_exceeded: row<SpendLimitHit & { project: string }>({
+    status: 429,
+    type: 'insufficient_quota',
+    code: 'project_spend_limit_exceeded',
+    retryable: false,
+    message: hit =>
+      `The spend limit of project ${hit.project}, $${hit.limitUsd} a month, ${doesNotCover(hit)} Lower max_tokens, or ` +
+      `ask an owner to raise it: \`keyhouse spend-limit set --project ${hit.project}\`.`,
+  }),
+  key_budget_exceeded: row<SpendLimitHit & { period: string }>({
+    status: 429,
+    type: 'insufficient_quota',
+    code: 'insufficient_quota',
+    retryable: false,
+    message: hit =>
+      `The budget of this API key, $${hit.limitUsd} ${hit.period === 'total' ? 'in all' : `a ${hit.period}`}, ` +
+      `${doesNotCover(hit)} Lower max_tokens, or ask an owner to raise the key's budget: \`keyhouse keys budget set\`.`,
   }),
 
   // 5xx: ours or the provider's

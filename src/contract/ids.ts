@@ -22,6 +22,8 @@ type IdOf = {
   spend_alert: string
   leak_report: string
   audit_log: string
+  mail: string
+  credit_grant: string
 }
 
 const prefixes = {
@@ -38,6 +40,8 @@ const prefixes = {
   spend_alert: 'alert_',
   leak_report: 'leak_',
   audit_log: 'audit_log-',
+  mail: 'mail_',
+  credit_grant: 'cg_',
 } as const satisfies Record<keyof IdOf, string>
 
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'

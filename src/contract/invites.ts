@@ -1,4 +1,4 @@
-/** Invitations to the organization: the way in for people. Keyhouse sends no mail; whoever invites hands the token over. */
+/** Invitations to the organization: the way in for people. By mail where there is a mail server; else by hand. */
 import { z } from 'zod'
 import { type Endpoints, givenName, unixTime } from './endpoint.ts'
 import { deleted, listOf, listQuery } from './lists.ts'
@@ -58,6 +58,13 @@ export const invites = {
     summary: 'Withdraw an invitation that was not accepted.',
     scope: 'api.organization.invites.write',
     answer: deleted('organization.invite.deleted'),
+  },
+  acceptPage: {
+    method: 'GET',
+    path: '/v1/organization/invites/accept',
+    summary: 'The page that the link of an invitation opens, with the token behind the #.',
+    scope: null,
+    answer: { contentType: 'text/html; charset=utf-8', about: 'A form that accepts the invitation.' },
   },
   accept: {
     method: 'POST',

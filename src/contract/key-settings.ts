@@ -1,5 +1,6 @@
-/** What can be set on a key: what it may do, from where, and when it is to be replaced. The same on every kind of key. */
+/** What can be set on a key: what it may do, with which models, from where, and when it is to be replaced. The same on every kind of key. */
 import { z } from 'zod'
+import { modelName } from './models.ts'
 import { scopeNames } from './scopes.ts'
 
 /** Entries of an address or origin list; the database's CHECK says the same. */
@@ -32,6 +33,17 @@ export const allowedOrigins = z
   .max(listEntriesMax)
   .describe('Hosts of the web pages that may use it: advisory, since only browsers tell. Empty: all.')
 
+/** The database's CHECK says the same: every node remembers the lists of the keys that call. */
+const allowedModelsMax = 100
+
+export const allowedModels = z
+  .array(modelName)
+  .max(allowedModelsMax)
+  .describe(
+    "The models' own names, beside the project's model permissions; an alias is refused. Names that are not there yet " +
+      'count once they are. Empty: all that the project may call.',
+  )
+
 /** `permissions` is a comfort: all, read_only, or restricted to `scopes`. */
 export const keyPermissions = {
   permissions: z.enum(permissionLevels).optional(),
@@ -42,5 +54,6 @@ export const keySettings = {
   ...keyPermissions,
   allowed_cidrs: allowedCidrs.optional(),
   allowed_origins: allowedOrigins.optional(),
+  allowed_models: allowedModels.optional(),
   rotate_every_days: z.int().min(1).max(rotateEveryDaysMax).nullish().describe('Reminds when it is due. Null: never.'),
 }

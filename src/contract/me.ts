@@ -1,7 +1,10 @@
 /** What a key is and may do, for whoever holds it and wonders why a call is refused. Costs nothing. */
 import { z } from 'zod'
+import { usdText } from './amounts.ts'
 import { type Endpoints, unixTime } from './endpoint.ts'
+import { budgetPeriod } from './key-budgets.ts'
 import { permissionLevels } from './key-settings.ts'
+import { rarerLimits } from './rate-limits.ts'
 
 const named = z.object({ id: z.string(), name: z.string() })
 
@@ -40,17 +43,32 @@ export const me = {
         model_permissions: z
           .object({ mode: z.enum(['allow_list', 'deny_list']), model_ids: z.array(z.string()) })
           .nullable()
-          .describe('Null: every model.'),
+          .describe('Of the project. Null: every model.'),
+        allowed_models: z.array(z.string()).describe("The key's own. Empty: all that the project may call."),
         rate_limits: z
           .array(
             z.object({
               model: z.string().describe('*: every model that is not named.'),
               max_requests_per_1_minute: z.int(),
               max_tokens_per_1_minute: z.int(),
+              ...rarerLimits,
             }),
           )
-          .describe("The tighter of the project's and the organization's."),
+          .describe("The tightest of the key's, the project's and the organization's."),
+        billing_active: z.boolean().describe('False: the organization never had credit, or none that was not revoked.'),
         credit_available: z.boolean(),
+        spend_limits: z
+          .array(
+            z.object({
+              where: z.enum(['key', 'project', 'organization']),
+              period: budgetPeriod,
+              limit_usd: usdText,
+              spent_usd: usdText,
+              reached: z.boolean(),
+              resets_at: unixTime.nullable().describe('Null: never.'),
+            }),
+          )
+          .describe("The key's budget and the spend limits of its project and organization, those that are set."),
       })
       .meta({ id: 'Me' }),
   },

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { usdInput, usdText } from './amounts.ts'
 import { type Endpoints, unixTime } from './endpoint.ts'
 import { listOf, listQuery } from './lists.ts'
+import { percentText, priceDetails, priceDetailsInput } from './prices.ts'
 
 /** Names that begin so belong to the built-in test models. */
 export const testModelPrefix = 'keyhouse-test-'
@@ -35,7 +36,9 @@ export const model = z
         input_usd_per_million: usdText,
         cached_input_usd_per_million: usdText,
         output_usd_per_million: usdText,
+        ...priceDetails(usdText).shape,
         effective_from: unixTime,
+        margin_percent: percentText,
         source: z.string(),
       })
       .nullable()
@@ -98,13 +101,21 @@ export const models = {
   price: {
     method: 'POST',
     path: '/v1/platform/models/{name}/price',
-    summary: 'Set what a model costs from now on. Earlier prices stay on record.',
+    summary: 'Set what a model costs from now on, or from a later day. Earlier prices stay on record.',
     scope: 'api.platform.write',
     operatorOnly: true,
     body: z.strictObject({
-      input_usd_per_million: usdInput,
-      output_usd_per_million: usdInput,
+      input_usd_per_million: usdInput
+        .optional()
+        .describe('Left out, with all others: the known price, with the margin.'),
+      output_usd_per_million: usdInput.optional(),
       cached_input_usd_per_million: usdInput.optional().describe('Left out: as fresh input.'),
+      ...priceDetailsInput.shape,
+      margin_percent: percentText
+        .nullable()
+        .optional()
+        .describe("On top of the known price of this model, from now on. Null: the installation's."),
+      effective_from: unixTime.min(0).optional().describe('Left out: now.'),
     }),
     answer: model,
   },

@@ -30,6 +30,8 @@ export const serverStatus = z
     calls_active: z.number(),
     models: z.record(z.string(), z.object({ status: z.string(), percent: z.number().optional() })),
     credit: z.object({ available_usd: usdText, reserved_usd: usdText }),
+    ledger: z.object({ findings: z.int().describe('What of the money does not add up.') }),
+    mail: z.object({ failed: z.int().describe('Given up within the last day.') }),
   })
   .meta({ id: 'ServerStatus' })
 export type ServerStatus = z.output<typeof serverStatus>

@@ -1,6 +1,7 @@
 /** API keys of a project: they call models. OpenAI lets only its dashboard create them; here the API does. */
 import { z } from 'zod'
 import { type Endpoints, emptyBody, expiresInSeconds, givenName, unixTime } from './endpoint.ts'
+import { budgetInput } from './key-budgets.ts'
 import { keySettings } from './key-settings.ts'
 import { deleted, listOf, listQuery } from './lists.ts'
 
@@ -20,6 +21,7 @@ export const projectApiKey = z
     scopes: z.array(z.string()).describe('What the key may do. Empty: everything that a project key can.'),
     allowed_cidrs: z.array(z.string()),
     allowed_origins: z.array(z.string()),
+    allowed_models: z.array(z.string()).describe('Empty: every model that the project may call.'),
     backup_of: z.string().nullable().describe('The key that this one sleeps behind until that one is revoked.'),
     rotated_from: z.string().nullable().describe('The key that this one replaces.'),
     rotated_to: z.string().nullable().describe('The key that replaces this one; both work until this one expires.'),
@@ -61,6 +63,7 @@ export const projectApiKeys = {
       expires_in_seconds: expiresInSeconds.optional(),
       test: z.boolean().optional().describe('A key that reaches the deterministic test models and nothing else.'),
       backup_of: z.string().max(100).optional().describe('Sleeps until that key of the same project is revoked.'),
+      budget: budgetInput.optional().describe('Not with backup_of: a backup key spends the budget of its key.'),
     }),
     answer: revealed,
   },

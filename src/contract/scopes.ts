@@ -31,7 +31,9 @@ export const scopes = {
   'api.responses.write': 'Create and delete stored responses.',
   'api.evals.read': 'Read evals.',
   'api.evals.write': 'Create and change evals.',
-  'api.usage.read': 'Read usage and costs.',
+  'api.usage.read': 'Read usage, costs and the call log.',
+  // Not `.read`: who may read everything else need not read what people wrote
+  'api.calls.payloads': 'Read what was said in calls, in projects that capture it.',
   'api.client_secrets.write': 'Mint short-lived keys for browsers.',
   'api.organization.projects.read': 'Read projects and their settings.',
   'api.organization.projects.write': 'Create and change projects and their settings.',

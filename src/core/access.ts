@@ -1,6 +1,6 @@
 /** May this key be used: alive, from here, for that. The same for both planes, so that no door is left without a lock. */
-import { type ApiError, apiError } from '#contract/errors.ts'
-import { allScopes, impliedScopes, keyAllows, type Scope } from '#contract/scopes.ts'
+import { apiError } from '#contract/errors.ts'
+import { keyAllows, type Scope } from '#contract/scopes.ts'
 import { type AddressList, addressList, plainAddress } from './address.ts'
 import { checkClientCertificate, type PresentedChain } from './certificate.ts'
 import type { Grant, KeyState, Restriction } from './grant.ts'
@@ -24,13 +24,18 @@ const refusals = {
 
 /** @throws ApiError when the key is revoked, disabled, asleep, expired, or not to be used from there or without a certificate */
 export function checkKey(grant: Grant, asker: Asker): void {
-  const { state, redacted, expiresAtMs } = grant
-  if (state !== 'active') throw apiError(refusals[state], { redacted })
-  if (expiresAtMs !== null && expiresAtMs <= asker.nowMs) {
-    throw apiError('key_expired', { redacted, expiredAt: new Date(expiresAtMs).toISOString() })
-  }
+  checkLife(grant, asker.nowMs)
   for (const restriction of grant.restrictions) checkRestriction(grant, restriction, asker)
   checkClientCertificate(grant.certificates, asker.clientCertificates ?? noCertificates, asker.nowMs)
+}
+
+/** @throws ApiError when the key is revoked, disabled, asleep or expired */
+export function checkLife(grant: Grant, nowMs: number): void {
+  const { state, redacted, expiresAtMs } = grant
+  if (state !== 'active') throw apiError(refusals[state], { redacted })
+  if (expiresAtMs !== null && expiresAtMs <= nowMs) {
+    throw apiError('key_expired', { redacted, expiredAt: new Date(expiresAtMs).toISOString() })
+  }
 }
 
 const noCertificates = (): PresentedChain => []
@@ -73,16 +78,11 @@ export const mayDo = (grant: Grant, needed: Scope): boolean =>
 
 /** @throws ApiError missing_scopes, which names what to add */
 export function requireScope(grant: Grant, needed: Scope): void {
-  if (!mayDo(grant, needed)) throw missingScopes([needed])
+  if (!mayDo(grant, needed)) throw apiError('missing_scopes', { scopes: [needed] })
 }
 
-/** No key makes one that may do more than itself. @param wanted a new key's scopes; empty: All */
-export function requireScopes(grant: Grant, wanted: readonly string[]): void {
-  const missing = (wanted.length === 0 ? allScopes : impliedScopes(wanted)).filter(scope => !mayDo(grant, scope))
-  if (missing.length > 0) throw missingScopes(missing)
-}
-
-const missingScopes = (missing: readonly Scope[]): ApiError => apiError('missing_scopes', { scopes: missing })
-
-export const permitsModel = ({ modelPermissions }: Grant, model: string): boolean =>
+export const projectPermitsModel = ({ modelPermissions }: Grant, model: string): boolean =>
   modelPermissions === null || modelPermissions.models.has(model) === (modelPermissions.mode === 'allow_list')
+
+export const keyPermitsModel = ({ allowedModels }: Grant, model: string): boolean =>
+  allowedModels.length === 0 || allowedModels.includes(model)

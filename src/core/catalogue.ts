@@ -1,6 +1,6 @@
 /** Which models there are, what they cost and who serves them: small, so every node keeps all of it in memory. */
 import type { ProviderId } from '#contract/ids.ts'
-import type { Price } from './pricing.ts'
+import type { DatedPrice } from './price.ts'
 
 export type ModelKind = 'chat' | 'completion' | 'embedding'
 
@@ -22,7 +22,8 @@ export type Model = {
   readonly createdAt: number
   readonly contextTokensMax: number | null
   readonly outputTokensMax: number | null
-  readonly price: Price | null
+  /** In force and later ones; priceAt finds the one to charge by. Empty: nobody has set one. */
+  readonly prices: readonly DatedPrice[]
   /** In the order in which they are tried. */
   readonly targets: readonly Target[]
 }

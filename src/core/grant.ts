@@ -3,7 +3,11 @@ import type { X509Certificate } from 'node:crypto'
 import type { HostedTool } from '#contract/hosted-tool-permissions.ts'
 import type { ApiKeyId, OrganizationId, ProjectId, UserId } from '#contract/ids.ts'
 import type { KeyKind } from './key-format.ts'
+import type { LimitsByModel } from './rate-limits.ts'
+import type { SpendLimits } from './spending.ts'
+import type { TierName } from './usage-tiers.ts'
 
+/** What an organization has that is in no tier and was given no limits of its own. */
 export type ScopeLimits = { readonly requestsPerMinute: number; readonly tokensPerMinute: number }
 
 /** Address and origin lists of the key, its project, its organization. One that is empty restricts nothing. */
@@ -32,27 +36,26 @@ export type Grant = {
   readonly serviceAccountId: string | null
   /** Whose budget this key spends: its own, or that of the first of the keys that it replaced. */
   readonly budgetKeyId: ApiKeyId
+  readonly spendLimits: SpendLimits
   /** Empty: All. */
   readonly scopes: readonly string[]
   /** What the owner's roles allow; what a key may do is what both allow. */
   readonly permissions: ReadonlySet<string>
   readonly expiresAtMs: number | null
   readonly restrictions: readonly Restriction[]
+  /** Of the project. */
   readonly modelPermissions: ModelPermissions | null
+  /** Of the key itself. Empty: all that the project may call. */
+  readonly allowedModels: readonly string[]
   readonly disabledTools: readonly HostedTool[]
   /** Active for the key's organization or project: a call must come with one that verifies. None: it need not. */
   readonly certificates: readonly X509Certificate[]
-  /** Rate limits that were set for this organization or project; by model, '*' for all the others. */
-  readonly organizationLimits: ReadonlyMap<string, Partial<ScopeLimits>>
-  readonly projectLimits: ReadonlyMap<string, Partial<ScopeLimits>>
-}
-
-/** The limits of one scope for one model: the model's own row, else the row for all models, else the default. */
-export function limitsFor(
-  limits: ReadonlyMap<string, Partial<ScopeLimits>>,
-  model: string,
-  fallback: ScopeLimits,
-): ScopeLimits {
-  if (limits.size === 0) return fallback
-  return { ...fallback, ...limits.get('*'), ...limits.get(model) }
+  /** Whose limits hold where none were set; null: those of the settings. */
+  readonly usageTier: TierName | null
+  /** Rate limits that were set for the organization, the project, and the key, together with those that it replaced. */
+  readonly organizationLimits: LimitsByModel
+  readonly projectLimits: LimitsByModel
+  readonly keyLimits: LimitsByModel
+  /** How much is kept of what is said in the project's calls; null: nothing. */
+  readonly capture: { readonly bytesMax: number } | null
 }

@@ -1,4 +1,7 @@
-/** What somebody may give to others: nothing that their own key may not do, or a narrow key would be as good as a wide one. */
+/**
+ * What somebody may give to others, be it a role or a key: nothing that their own key may not do, or a narrow key would be as
+ * good as a wide one.
+ */
 import { apiError } from '#contract/errors.ts'
 import { holdsScope, impliedScopes, scopeNames } from '#contract/scopes.ts'
 import { mayDo } from './access.ts'

@@ -10,6 +10,8 @@ export type Answer = {
   readonly outcome: Outcome
   /** The provider's own `usage` object, as it stood in the answer. */
   readonly usage: unknown
+  /** As what it says that it served the call, beside the usage. */
+  readonly serviceTier: unknown
   /** Of a stream that was relayed; undefined for an answer that came whole. */
   readonly tally: StreamTally | undefined
   /** Headers of an answer that came whole and has yet to begin; undefined for a stream, which has begun. */

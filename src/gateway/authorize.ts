@@ -2,29 +2,34 @@
 import { apiError } from '#contract/errors.ts'
 import type { ProjectId } from '#contract/ids.ts'
 import type { Scope } from '#contract/scopes.ts'
-import { permitsModel, requireScope } from '#core/access.ts'
+import { keyPermitsModel, projectPermitsModel, requireScope } from '#core/access.ts'
 import { findModel, type Model } from '#core/catalogue.ts'
 import type { Grant } from '#core/grant.ts'
 import { nanoUsd } from '#core/money.ts'
-import type { Price } from '#core/pricing.ts'
+import { type Price, priceAt } from '#core/price.ts'
 import type { CutSwitch } from './active-calls.ts'
 import type { Call, RequestBody } from './call.ts'
-import type { CallEndpoint, JsonObject } from './endpoints/ask.ts'
+import type { Ask, CallEndpoint, JsonObject } from './endpoints/ask.ts'
 import type { Exchange, HeaderValue } from './exchange.ts'
 import type { Gateway } from './gateway.ts'
+import { hostedToolsIn } from './hosted-tools.ts'
 
 export type ProjectGrant = Grant & { readonly projectId: ProjectId }
 
 /** What holds for every endpoint of the gateway, before the body is read. */
 export function authorizeKey(exchange: Exchange, grant: Grant, scope: Scope): ProjectGrant {
-  if (grant.projectId === null) throw apiError('admin_key_on_gateway')
-  if (!grant.projectActive) throw apiError('project_archived', { project: grant.projectId })
+  requireProject(grant)
   const { headers } = exchange
   if (differs(headers['openai-organization'], grant.organizationId)) throw apiError('mismatched_organization')
   if (differs(headers['openai-project'], grant.projectId)) throw apiError('mismatched_project')
   requireScope(grant, scope)
-  // Checked above: an admin key is the only one without a project.
-  return grant as ProjectGrant
+  return grant
+}
+
+/** @throws ApiError for a key without a project, or of an archived one */
+export function requireProject(grant: Grant): asserts grant is ProjectGrant {
+  if (grant.projectId === null) throw apiError('admin_key_on_gateway')
+  if (!grant.projectActive) throw apiError('project_archived', { project: grant.projectId })
 }
 
 const differs = (header: HeaderValue, own: string): boolean => header !== undefined && header !== '' && header !== own
@@ -39,10 +44,17 @@ export type Asked = {
   readonly cutSwitch: CutSwitch
 }
 
-export function authorizeCall(gateway: Gateway, asked: Asked): Call {
-  const { endpoint, grant, body, exchange, cutSwitch } = asked
+/** At once, but for a model that this node does not know, or not yet. */
+export function authorizeCall(gateway: Gateway, asked: Asked): Call | Promise<Call> {
+  const { endpoint, grant, body } = asked
   const ask = endpoint.read(body.parsed, asked.pathModel)
   checkTools(grant, body.parsed)
+  if (findModel(gateway.catalogue(), ask.model)) return callOf(gateway, asked, ask)
+  return gateway.catchUp().then(() => callOf(gateway, asked, ask))
+}
+
+function callOf(gateway: Gateway, asked: Asked, ask: Ask): Call {
+  const { endpoint, grant, body, exchange, cutSwitch } = asked
   const model = visibleModel(gateway, grant, ask.model)
   if (!endpoint.kinds.includes(model.kind)) {
     throw apiError('wrong_model_kind', {
@@ -51,24 +63,42 @@ export function authorizeCall(gateway: Gateway, asked: Asked): Call {
       use: endpoint.otherKinds,
     })
   }
-  return { exchange, endpoint, grant, model, price: priceOf(gateway, model), ask, body, cutSwitch }
-}
-
-/** Tools that the provider runs itself, under their own names or a dated one such as `web_search_preview`. */
-function checkTools({ disabledTools, projectId }: ProjectGrant, { tools, web_search_options }: JsonObject): void {
-  if (disabledTools.length === 0) return
-  const named = Array.isArray(tools) ? tools.map(tool => String(tool?.type)) : []
-  if (web_search_options !== undefined) named.push('web_search')
-  for (const tool of disabledTools) {
-    if (named.some(type => type === tool || type.startsWith(`${tool}_`))) {
-      throw apiError('hosted_tool_disabled', { project: projectId, tool })
-    }
+  const beganAtMs = gateway.wallClock()
+  return {
+    exchange,
+    beganAtMs,
+    endpoint,
+    grant,
+    model,
+    price: priceOf(gateway, model, beganAtMs),
+    ask,
+    body,
+    cutSwitch,
   }
 }
 
-/** The project's list of models is about real ones: a test key cannot spend anything. */
+function checkTools({ disabledTools, projectId }: ProjectGrant, body: JsonObject): void {
+  if (disabledTools.length === 0) return
+  const tool = hostedToolsIn(body).find(named => disabledTools.includes(named))
+  if (tool) throw apiError('hosted_tool_disabled', { project: projectId, tool })
+}
+
 export const isPermitted = (grant: Grant, model: Model): boolean =>
-  isTestModel(model) || permitsModel(grant, model.name)
+  keyPermitsModel(grant, model.name) && permittedInProject(grant, model)
+
+/** The project's list of models is about real ones: a test key cannot spend anything. */
+const permittedInProject = (grant: Grant, model: Model): boolean =>
+  isTestModel(model) || projectPermitsModel(grant, model.name)
+
+/** @throws ApiError which says whose list it is that does not have the model */
+export function requireModel(grant: Grant, model: Model): void {
+  const { redacted, projectId } = grant
+  const { name } = model
+  if (!keyPermitsModel(grant, name)) throw apiError('model_not_permitted_for_key', { redacted, model: name })
+  if (!permittedInProject(grant, model)) {
+    throw apiError('model_not_permitted', { project: projectId ?? '', model: name })
+  }
+}
 
 /** Test keys see the test models and nothing else; the test models are shown to others only where the operator says so. */
 export function mayUse(gateway: Gateway, grant: Grant, model: Model): boolean {
@@ -84,19 +114,21 @@ function visibleModel(gateway: Gateway, grant: ProjectGrant, name: string): Mode
     if (model && grant.kind === 'test') throw apiError('test_key_live_model', { model: name })
     throw apiError('model_not_found', { model: name })
   }
-  if (!isPermitted(grant, model)) throw apiError('model_not_permitted', { project: grant.projectId, model: name })
+  requireModel(grant, model)
   return model
 }
 
-const freePrice = {
+const freePrice: Price = {
+  id: '',
   inputNanoUsdPerMillion: nanoUsd(0n),
   cachedInputNanoUsdPerMillion: nanoUsd(0n),
   outputNanoUsdPerMillion: nanoUsd(0n),
 }
 
-function priceOf(gateway: Gateway, model: Model): Price {
-  if (isTestModel(model)) return { id: '', ...freePrice }
-  if (model.price) return model.price
-  if (gateway.settings.unpricedModels === 'free') return { id: '', ...freePrice }
+function priceOf(gateway: Gateway, model: Model, nowMs: number): Price {
+  if (isTestModel(model)) return freePrice
+  const price = priceAt(model.prices, nowMs)
+  if (price) return price
+  if (gateway.settings.unpricedModels === 'free') return freePrice
   throw apiError('model_price_missing', { model: model.name })
 }

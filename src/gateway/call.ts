@@ -9,13 +9,16 @@ import type { Exchange } from './exchange.ts'
 
 export type RequestBody = {
   readonly raw: Buffer
-  readonly text: string
   readonly parsed: JsonObject
+  /** A member that decides what the call costs may stand twice in `raw`, or hide behind an escape. */
+  readonly isAmbiguous: boolean
 }
 
 /** A call that may be made: a known key, a model that it may use, a price. */
 export type Call = {
   readonly exchange: Exchange
+  /** Milliseconds since 1970. */
+  readonly beganAtMs: number
   readonly endpoint: CallEndpoint
   readonly grant: Grant & { readonly projectId: NonNullable<Grant['projectId']> }
   readonly model: Model

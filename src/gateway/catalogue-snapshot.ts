@@ -5,6 +5,8 @@ export type CatalogueSnapshot = {
   current(): Catalogue
   /** Reads again; while a read is under way one more follows it, so that the last change is always seen. */
   reload(): Promise<void>
+  /** When no read is under way any more. */
+  settled(): Promise<void>
   stop(): void
 }
 
@@ -38,5 +40,10 @@ export function catalogueSnapshot(
       })
     return reading
   }
-  return { current: () => catalogue, reload, stop: () => clearTimeout(retry) }
+  return {
+    current: () => catalogue,
+    reload,
+    settled: async () => reading,
+    stop: () => clearTimeout(retry),
+  }
 }

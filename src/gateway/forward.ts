@@ -5,7 +5,7 @@
 import { ApiError, apiError } from '#contract/errors.ts'
 import type { Target } from '#core/catalogue.ts'
 import type { Provider, UpstreamFailure } from '#providers/contract.ts'
-import { type Admission, rateLimitHeaders } from './admit.ts'
+import type { Admission } from './admit.ts'
 import type { Answer } from './answer.ts'
 import type { Call } from './call.ts'
 import type { Gateway } from './gateway.ts'
@@ -112,14 +112,18 @@ function changesFor(call: Call, admission: Admission, target: Target): Record<st
   return changes
 }
 
-function answerHeaders(gateway: Gateway, call: Call, { charges }: Admission): Record<string, string> {
+function answerHeaders(
+  gateway: Gateway,
+  call: Call,
+  { limits, bound, clampedFrom }: Admission,
+): Record<string, string> {
   const { exchange, grant } = call
-  const headers: Record<string, string> = {
+  return {
     'openai-organization': grant.organizationId,
     'openai-project': grant.projectId,
     'openai-processing-ms': String(Math.max(1, Math.round(gateway.now() - exchange.startedAtMs))),
     'openai-version': '2020-10-01',
+    ...(clampedFrom !== null && { 'x-keyhouse-max-tokens-clamped-to': String(bound.outputTokensEach) }),
+    ...limits.headers(),
   }
-  rateLimitHeaders(gateway.counters, charges, headers)
-  return headers
 }

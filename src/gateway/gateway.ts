@@ -10,6 +10,7 @@ import type { ActiveCalls } from './active-calls.ts'
 import type { Circuits } from './circuits.ts'
 import type { Connections } from './connections.ts'
 import type { Grants } from './grants.ts'
+import type { PayloadCapture } from './payload-capture.ts'
 import type { Wallets } from './wallets.ts'
 
 export type GatewaySettings = {
@@ -17,6 +18,8 @@ export type GatewaySettings = {
   readonly unknownKeysPerMinuteMax: number
   /** Sent upstream as the output bound where neither the client nor the model's row has one. */
   readonly outputTokensDefault: number
+  /** The shortest answer worth having where the credit does not cover the whole of it; 0: none. */
+  readonly clampedOutputTokensMin: number
   readonly unpricedModels: 'refuse' | 'free'
   readonly testModelsForAll: boolean
   readonly callsMax: number
@@ -35,9 +38,12 @@ export type Gateway = {
   readonly circuits: Circuits
   readonly connections: Connections
   readonly active: ActiveCalls
+  readonly payloads: PayloadCapture
   readonly providers: ReadonlyMap<string, Provider>
   readonly metrics: GatewayMetrics
   catalogue(): Catalogue
+  /** When all that had changed by now is in the catalogue, or cannot be read. */
+  catchUp(): Promise<void>
   /** Milliseconds of a monotonic clock. */
   now(): number
   /** Milliseconds since 1970, for what people and other machines read. */

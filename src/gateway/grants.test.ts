@@ -39,10 +39,14 @@ function handHeld() {
     model_ids: null,
     limits: null,
   })
+  const news = (found: AuthEvent[]) => {
+    const told_at = new Date(toldAtMs)
+    return found.length === 0 ? [{ id: null, told_at }] : found.map(event => ({ ...event, told_at }))
+  }
   const query = async ({ name = '' }: { name?: string }, values: readonly unknown[] = []): Promise<unknown[]> => {
     if (away) throw new Error('the database is away')
     if (name === 'auth_events_newest') return [{ id: events.at(-1)?.id ?? 0n }]
-    if (name === 'auth_events_after') return events.filter(({ id }) => id > (values[0] as bigint))
+    if (name === 'auth_events_after') return news(events.filter(({ id }) => id > (values[0] as bigint)))
     reads += 1
     const answer = row()
     await hold
@@ -71,6 +75,7 @@ function handHeld() {
   }
 }
 
+const toldAtMs = Date.UTC(2026, 10, 21, 12)
 const hash = Buffer.alloc(32, 1)
 
 test('a known key costs no query while the node is fresh', async () => {
@@ -135,4 +140,18 @@ test('an answer that took longer than the bound is not believed', async () => {
   house.pass(1500)
   arrive()
   expect((await slow)?.state).toBe('revoked')
+})
+
+test('each poll tells what time it is at the database, with or without news', async () => {
+  const house = handHeld()
+  const heard: unknown[] = []
+  house.grants.onTime(told => heard.push(told))
+  await house.grants.poll()
+  house.pass(250)
+  house.revoke()
+  await house.grants.poll()
+  expect(heard).toEqual([
+    { askedAtMs: 0, answeredAtMs: 0, toldAtMs },
+    { askedAtMs: 250, answeredAtMs: 250, toldAtMs },
+  ])
 })

@@ -11,6 +11,7 @@ import { apiError } from '#contract/errors.ts'
 import type { Grant } from '#core/grant.ts'
 import { type AuthEvent, authEventsAfter, authEventsMax, newestAuthEvent } from '#storage/auth-events.ts'
 import type { Database } from '#storage/database.ts'
+import type { ToldTime } from '#storage/database-clock.ts'
 import { findGrant } from '#storage/grants.ts'
 import { within } from './within.ts'
 
@@ -41,6 +42,7 @@ export class Grants {
   readonly #remembered: LRUCache<string, Remembered>
   readonly #fills = new Map<string, { startedAtMs: number; grant: Promise<Grant | undefined> }>()
   readonly #listeners: GrantChange[] = []
+  readonly #clockListeners: ((told: ToldTime) => void)[] = []
   #lastEvent = -1n
   #freshAtMs = Number.NEGATIVE_INFINITY
   /** Counts the changes heard of, whatever they concern: a fill that spans one is not remembered. */
@@ -72,14 +74,21 @@ export class Grants {
     this.#listeners.push(listener)
   }
 
+  /** Each answer to a poll says what time it is at the database. */
+  onTime(listener: (told: ToldTime) => void): void {
+    this.#clockListeners.push(listener)
+  }
+
   /**
    * The grant of the key with this hash, at once where it is remembered and the node is fresh.
+   * @param beforeRead is called before the database is asked for a key that is not remembered, and may throw
    * @throws ApiError storage_unavailable when the database must be asked and cannot be
    */
-  find(secretHash: Buffer): Grant | undefined | Promise<Grant | undefined> {
+  find(secretHash: Buffer, beforeRead?: () => void): Grant | undefined | Promise<Grant | undefined> {
     const id = secretHash.toString('latin1')
     const remembered = this.#remembered.get(id)
     if (remembered && this.fresh) return remembered.grant
+    if (!remembered?.grant) beforeRead?.()
     return this.#fill(id, secretHash)
   }
 
@@ -119,18 +128,19 @@ export class Grants {
   }
 
   async #readEvents(): Promise<void> {
-    // Freshness counts from before the question: what changed while it travelled may not be in the answer
-    const askedAtMs = this.#now()
     if (this.#lastEvent < 0n) {
       this.#lastEvent = await within(readMsMax, newestAuthEvent(this.#database))
       this.#forgetAll()
-    } else {
-      const events = await within(readMsMax, authEventsAfter(this.#database, this.#lastEvent))
-      if (events.length > authEventsMax) {
-        this.#lastEvent = await within(readMsMax, newestAuthEvent(this.#database))
-        this.#apply({ id: this.#lastEvent, subject_kind: 'everything', subject_id: '' })
-      } else for (const event of events) this.#apply(event)
     }
+    // Freshness counts from before the question: what changed while it travelled may not be in the answer
+    const askedAtMs = this.#now()
+    const { events, toldAtMs } = await within(readMsMax, authEventsAfter(this.#database, this.#lastEvent))
+    const told = { askedAtMs, answeredAtMs: this.#now(), toldAtMs }
+    for (const listener of this.#clockListeners) listener(told)
+    if (events.length > authEventsMax) {
+      this.#lastEvent = await within(readMsMax, newestAuthEvent(this.#database))
+      this.#apply({ id: this.#lastEvent, subject_kind: 'everything', subject_id: '' })
+    } else for (const event of events) this.#apply(event)
     this.#freshAtMs = askedAtMs
   }
 

@@ -9,6 +9,7 @@ import type { Answer } from './answer.ts'
 import { authenticate } from './authenticate.ts'
 import { authorizeCall, authorizeKey } from './authorize.ts'
 import type { Call } from './call.ts'
+import { answerDryRun, isDryRun } from './dry-run.ts'
 import type { CallEndpoint } from './endpoints/ask.ts'
 import type { Exchange } from './exchange.ts'
 import { forward } from './forward.ts'
@@ -17,6 +18,7 @@ import { meter } from './meter.ts'
 import { parseBody } from './request-body.ts'
 import { route } from './route.ts'
 import { release, settle } from './settle.ts'
+import { showCost } from './shown-cost.ts'
 
 export async function handle(
   gateway: Gateway,
@@ -26,14 +28,18 @@ export async function handle(
 ): Promise<void> {
   if (gateway.active.count >= gateway.settings.callsMax) throw apiError('server_is_overloaded')
   const grant = authorizeKey(exchange, await authenticate(gateway, exchange), endpoint.scope)
-  const { cutSwitch, end } = gateway.active.begin(grant.keyId)
+  const { cutSwitch, uses, end } = gateway.active.begin(grant, endpoint.scope)
   exchange.onClientLeft(() => cutSwitch.cut('client_left'))
   try {
     const body = parseBody(await exchange.body())
     cutSwitch.throwIfCut()
-    await answer(gateway, authorizeCall(gateway, { exchange, endpoint, grant, body, pathModel, cutSwitch }))
+    const found = authorizeCall(gateway, { exchange, endpoint, grant, body, pathModel, cutSwitch })
+    const call = found instanceof Promise ? await found : found
+    uses(call.model)
+    if (isDryRun(call)) answerDryRun(gateway, call)
+    else await gateway.payloads.during(call, watched => answer(gateway, watched))
   } catch (error) {
-    throw error instanceof CallCut ? cutError(error) : error
+    throw error instanceof CallCut ? error.told : error
   } finally {
     end()
   }
@@ -41,10 +47,15 @@ export async function handle(
 
 async function answer(gateway: Gateway, call: Call): Promise<void> {
   const admission = await admit(gateway, call)
-  const answer = await routeAndForward(gateway, call, admission)
-  const metered = meter(call, admission, answer)
-  await settle(gateway, call, admission, answer, metered)
-  finish(call.exchange, answer)
+  try {
+    const answer = await routeAndForward(gateway, call, admission)
+    const metered = meter(call, admission, answer)
+    const charged = await settle(gateway, call, admission, answer, metered)
+    finish(call.exchange, showCost(call, answer, admission.hold, charged))
+  } finally {
+    // Where settling failed: the call no longer runs
+    admission.limits.end()
+  }
 }
 
 /** A client that stopped reading must not take what it has for the whole, should it ever read on. */
@@ -60,12 +71,7 @@ async function routeAndForward(gateway: Gateway, call: Call, admission: Admissio
     const targets = route(gateway, call)
     return await forward(gateway, call, admission, targets)
   } catch (error) {
-    release(gateway, admission)
+    release(admission)
     throw error
   }
-}
-
-function cutError({ outcome }: CallCut): Error {
-  if (outcome === 'revoked') return apiError('key_revoked', { redacted: 'of this call' })
-  return apiError('server_draining')
 }

@@ -47,6 +47,8 @@ const recallWaitMs = 500
 const recallPollMs = 20
 /** Where asking the others brought nothing, nobody is asked again for this long. */
 const recallAgainMs = 1_000
+/** A lease moves by itself only where an answer was lost, and a new one only where this node is given up once more. */
+const askTriesMax = 4
 
 export class Purse {
   readonly account: SpendAccount
@@ -64,6 +66,8 @@ export class Purse {
   #recalled = false
   /** The database was asked for something and its answer was lost: what the lease holds is known when it is read again. */
   #doubtful = false
+  /** How often this node was given up for lost. */
+  #doubts = 0
   /** Then what is not held is handed back, for the database to say anew what is left: credit ends, limits are lowered. */
   #endsAtMs = Number.POSITIVE_INFINITY
   /** What was left outside of this purse when the database last said so. */
@@ -130,8 +134,18 @@ export class Purse {
     return this.#lease
   }
 
-  /** The lease was taken back: what is held of it stays with its calls, and the next call begins a new one. */
-  forget(): void {
+  /**
+   * This node was given up for lost, and the lease perhaps taken back: nothing more is held of it before the database has
+   * said what it has. Not forgotten, because it may be one that began after that, and then nobody else hands it back.
+   */
+  doubt(): void {
+    this.#doubts += 1
+    this.#doubtful = true
+    this.#wallet.granted = addUsd(this.#wallet.spent, this.#wallet.held)
+  }
+
+  /** The lease has ended: what is held of it stays with its calls, and the next call begins a new one. */
+  #forget(): void {
     this.#lease = newLease()
     this.#wallet = emptyWallet()
     this.#movement = 0
@@ -183,11 +197,11 @@ export class Purse {
     for (let first = this.#waiters[0]; first; first = this.#waiters[0]) {
       if (this.#ended) await this.#giveBack()
       const refusal = available(this.#wallet) < first.most ? await this.#cover(first) : undefined
-      // What is left each has to ask for itself; a database that is away is away for all of them
-      const served = refusal?.errorCode === 'storage_unavailable' ? this.#waiters.length : 1
-      for (const waiter of this.#waiters.splice(0, served)) {
+      // What is left each has to ask for itself; a database that is away is away for all of them, and cuts no answer short
+      const away = refusal?.errorCode === 'storage_unavailable'
+      for (const waiter of this.#waiters.splice(0, away ? this.#waiters.length : 1)) {
         const amount = smallerUsd(waiter.most, available(this.#wallet))
-        if (amount >= waiter.least) waiter.admitted(this.#take(amount))
+        if (amount >= (away ? waiter.most : waiter.least)) waiter.admitted(this.#take(amount))
         else waiter.refused(refusal)
       }
     }
@@ -215,18 +229,25 @@ export class Purse {
 
   async #grow(amount: NanoUsd, least: NanoUsd): Promise<GrownLease> {
     const waiting = this.#waiters.reduce((sum, { most }) => sum + most, 0n)
-    const askedAtMs = this.#parts.now()
     const target = smallerUsd(nanoUsd(waiting + (this.#recent + this.#before) * 2n), this.#parts.leaseNanoUsdMax)
-    let grown = await this.#ask(amount, target, least)
-    if (grown.closed) {
-      this.forget()
-      grown = await this.#ask(amount, target, least)
+    for (let tries = 0; tries < askTriesMax; tries += 1) {
+      const doubts = this.#doubts
+      const askedAtMs = this.#parts.now()
+      const grown = await this.#ask(amount, target, least)
+      if (grown.closed) this.#forget()
+      else if (doubts === this.#doubts) {
+        this.#adopt(grown, askedAtMs)
+        if (!grown.overtaken) return grown
+      }
     }
+    throw new Error('the lease was taken back, or moved by somebody else, again and again')
+  }
+
+  #adopt(grown: GrownLease, askedAtMs: number): void {
     this.#wallet.granted = grown.granted
     this.#movement = grown.movement
     this.#leftOver = grown.leftOver
     this.#endsAtMs = grown.endsInMs === null ? Number.POSITIVE_INFINITY : askedAtMs + grown.endsInMs
-    return grown
   }
 
   async #ask(amount: NanoUsd, target: NanoUsd, least: NanoUsd): Promise<GrownLease> {
@@ -237,6 +258,7 @@ export class Purse {
       lease: this.#lease,
       account: this.account,
       node: this.#parts.node,
+      movement: this.#movement,
       need,
       want: largerUsd(target, need),
       least: missing(least),
@@ -291,7 +313,7 @@ export class Purse {
   /** Not while usage of this lease is still on its way to the database; the next tidying tries again. */
   async #close(): Promise<void> {
     const closed = await closeSettledLease(this.#parts.database, this.#lease).catch(() => false)
-    if (closed && this.#wallet.held === 0n) this.forget()
+    if (closed && this.#wallet.held === 0n) this.#forget()
     else this.#doubtful = true
   }
 }

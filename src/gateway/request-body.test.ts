@@ -28,6 +28,48 @@ test('the provider reads the same model and bound as we do, however often they s
   expect(JSON.parse(upstreamBody(body(hidden), { model: 'real' }).toString())).toEqual({ model: 'real' })
 })
 
+const decisive = {
+  model: ['"cheap"', '"dear"'],
+  stream: ['false', 'true'],
+  stream_options: ['{}', '{"include_usage":true}'],
+  max_tokens: ['1', '100000'],
+  max_completion_tokens: ['1', '100000'],
+  n: ['1', '100'],
+  best_of: ['1', '100'],
+} as const
+const escaped = (member: string): string => `\\u${member.charCodeAt(0).toString(16).padStart(4, '0')}${member.slice(1)}`
+const shapes: readonly ((member: string, one: string, other: string) => string)[] = [
+  (member, one, other) => `{"${member}":${one},"${member}":${other},"messages":[]}`,
+  (member, one, other) => `{"messages":[],"${member}" : ${one},\n"x":"y",\t"${member}"\n:\n${other} }`,
+  (member, one, other) => `{"user":"${member}","${member}":${one},"${member}":${other}}`,
+  (member, one, other) => `{"user":"\\"${member}","${member}":${one},"${member}":${other}}`,
+  (member, one, other) => `{"${member}":${one},"x":"é☃ \\"","${member}":${other}}`,
+  (member, one, other) => `{"${escaped(member)}":${one},"${member}":${other}}`,
+  (member, one, other) => `{"${member}":${one},"${escaped(member)}":${other}}`,
+  (member, one, other) => `{"${escaped(member)}":${one},"${escaped(member)}":${other}}`,
+]
+
+test.each(Object.entries(decisive))(
+  'a doubled %s reaches no provider, in whichever shape it comes',
+  (member, values) => {
+    for (const shape of shapes) {
+      for (const [one, other] of [values, values.toReversed()] as const) {
+        const request = body(shape(member, one ?? '', other ?? ''))
+        const sent = upstreamBody(request, { x: 'added' }).toString()
+        expect(sent.split(`"${member}":`)).toHaveLength(2)
+        expect(sent).not.toContain('\\u')
+        expect(JSON.parse(sent)).toEqual({ ...request.parsed, x: 'added' })
+      }
+    }
+  },
+)
+
+test('members that differ, one of each, are no reason to write the body anew', () => {
+  const each = Object.entries(decisive).map(([member, [value]]) => `"${member}": ${value}`)
+  const request = body(`{ ${each.join(', ')} }`)
+  expect(upstreamBody(request, { model: 'cheap' })).toBe(request.raw)
+})
+
 test.each(['', '{', '[]', '"text"', 'null', '12', '{"a":1}}', '\ufeff{}', '{"a":NaN}'])(
   '%j is no JSON object',
   text => {

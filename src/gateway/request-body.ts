@@ -14,7 +14,7 @@ export function parseBody(raw: Buffer): RequestBody {
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw apiError('invalid_json')
   checkDepth(parsed, jsonDepthMax)
   // Checked above: an object, and JSON has no other members than those a JsonObject may have.
-  return { raw, text, parsed: parsed as JsonObject }
+  return { raw, parsed: parsed as JsonObject, isAmbiguous: readsTwoWays(text) }
 }
 
 function parseJson(text: string): unknown {
@@ -34,7 +34,17 @@ function checkDepth(value: object, levelsLeft: number): void {
 }
 
 /** Members that decide what a call costs and where it goes: here we and the provider must read the same. */
-const decisive = ['model', 'stream', 'stream_options', 'max_tokens', 'max_completion_tokens', 'n', 'best_of'] as const
+const decisive = [
+  'model',
+  'stream',
+  'stream_options',
+  'max_tokens',
+  'max_completion_tokens',
+  'n',
+  'best_of',
+  'service_tier',
+] as const
+const decisiveOrEscape = new RegExp(`"(?:${decisive.join('|')})"|\\\\u`, 'g')
 
 /**
  * The bytes to send upstream. The client's own bytes where nothing changes; with what is new put in front where members
@@ -43,9 +53,9 @@ const decisive = ['model', 'stream', 'stream_options', 'max_tokens', 'max_comple
  * Written anew as well where a decisive member may stand twice, or hide behind an escape: parsers differ in which of two
  * they take, and a provider must not see a dearer model or a larger bound than the one that was held for.
  */
-export function upstreamBody({ raw, text, parsed }: RequestBody, changes: Record<string, unknown>): Buffer {
+export function upstreamBody({ raw, parsed, isAmbiguous }: RequestBody, changes: Record<string, unknown>): Buffer {
   const members = Object.keys(changes).filter(member => changes[member] !== parsed[member])
-  if (isAmbiguous(text)) return Buffer.from(JSON.stringify({ ...parsed, ...changes }))
+  if (isAmbiguous) return Buffer.from(JSON.stringify({ ...parsed, ...changes }))
   if (members.length === 0) return raw
   if (members.some(member => member in parsed)) return Buffer.from(JSON.stringify({ ...parsed, ...changes }))
   const added = members.map(member => `${JSON.stringify(member)}:${JSON.stringify(changes[member])}`).join(',')
@@ -53,12 +63,12 @@ export function upstreamBody({ raw, text, parsed }: RequestBody, changes: Record
   return Buffer.concat([Buffer.from(`{${added}${Object.keys(parsed).length > 0 ? ',' : ''}`), rest])
 }
 
-const quotedDecisive = decisive.map(member => `"${member}"`)
-
-function isAmbiguous(text: string): boolean {
-  if (text.includes('\\u')) return true
-  return quotedDecisive.some(quoted => {
-    const first = text.indexOf(quoted)
-    return first >= 0 && text.indexOf(quoted, first + quoted.length) >= 0
-  })
+/** One pass over the text, which ends at the second of a kind. A prompt that spells such a member only costs a rewrite. */
+function readsTwoWays(text: string): boolean {
+  const seen: string[] = []
+  for (const [found] of text.matchAll(decisiveOrEscape)) {
+    if (found === '\\u' || seen.includes(found)) return true
+    seen.push(found)
+  }
+  return false
 }

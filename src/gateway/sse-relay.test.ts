@@ -70,6 +70,15 @@ test('usage with spaces after its colon is found', () => {
   expect(relay(spaced, false, []).passed).toBe('')
 })
 
+test('a member whose name only ends in usage is none, and hides none', () => {
+  const alike = event({ id: 'c', choices: [], my_usage: numbers })
+  expect(relay(alike, false, []).passed).toBe(alike)
+  expect(relay(alike, false, []).relay.usage).toBeUndefined()
+  const both = event({ my_usage: numbers, ...usageChunk })
+  expect(relay(both, false, []).passed).toBe('')
+  expect(relay(both, false, []).relay.usage).toEqual(numbers)
+})
+
 test('an event without end is not collected forever', () => {
   const endless = new SseRelay(false)
   const piece = Buffer.alloc(1024 * 1024, 'x')

@@ -14,13 +14,16 @@ const lf = 0x0a
 const cr = 0x0d
 const colon = 0x3a
 const nothing = Buffer.alloc(0)
-const usageMember = '"usage"'
+const quote = 0x22
+/** Without its first quote: a search stops at every byte that could begin what it looks for, and JSON is full of quotes. */
+const usageEnd = 'usage"'
 const doneMark = '[DONE]'
 
 export class SseRelay {
   readonly #passUsage: boolean
   #half: Buffer = nothing
   #usage: unknown
+  #serviceTier: unknown
   #done: Buffer = nothing
   #events = 0
   #bytes = 0
@@ -33,6 +36,11 @@ export class SseRelay {
 
   get usage(): unknown {
     return this.#usage
+  }
+
+  /** As what the provider says that it served the call. */
+  get serviceTier(): unknown {
+    return this.#serviceTier
   }
 
   get finished(): boolean {
@@ -94,6 +102,7 @@ export class SseRelay {
     const chunk = parse(data)
     if (chunk === undefined || typeof chunk.usage !== 'object' || chunk.usage === null) return false
     this.#usage = chunk.usage
+    this.#serviceTier = chunk.service_tier
     const usageAlone = Array.isArray(chunk.choices) && chunk.choices.length === 0
     return usageAlone && !this.#passUsage
   }
@@ -101,10 +110,11 @@ export class SseRelay {
 
 /** True when a `usage` member with something other than null stands in there. A quote inside a JSON string is escaped, so text cannot pretend. */
 function carriesUsage(bytes: Buffer): boolean {
-  for (let at = bytes.indexOf(usageMember); at >= 0; at = bytes.indexOf(usageMember, at)) {
-    at += usageMember.length
+  for (let at = bytes.indexOf(usageEnd); at >= 0; at = bytes.indexOf(usageEnd, at)) {
+    const isQuoted = bytes[at - 1] === quote
+    at += usageEnd.length
     while (bytes[at] === 0x20 || bytes[at] === colon) at += 1
-    if (bytes[at] === 0x7b) return true
+    if (isQuoted && bytes[at] === 0x7b) return true
   }
   return false
 }
@@ -127,12 +137,12 @@ function dataOf(event: Buffer): string {
   return lines.join('\n')
 }
 
-type UsageChunk = { readonly usage?: unknown; readonly choices?: unknown }
+type UsageChunk = { readonly usage?: unknown; readonly service_tier?: unknown; readonly choices?: unknown }
 
 function parse(data: string): UsageChunk | undefined {
   try {
     const parsed: unknown = JSON.parse(data)
-    // An object is all that is assumed; its two members are checked where they are used.
+    // An object is all that is assumed; its members are checked where they are used.
     return typeof parsed === 'object' && parsed !== null ? (parsed as UsageChunk) : undefined
   } catch {
     return undefined

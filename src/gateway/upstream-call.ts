@@ -11,6 +11,7 @@ import type { Outcome } from '#storage/usage.ts'
 import { CallCut } from './active-calls.ts'
 import type { Answer } from './answer.ts'
 import type { Call } from './call.ts'
+import { findServiceTier } from './service-tier.ts'
 import { SseRelay } from './sse-relay.ts'
 import { findUsage } from './usage-in-body.ts'
 
@@ -78,22 +79,18 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 
   onResponseError(_controller: Controller | null, error: Error): void {
     this.#end()
-    const cut = this.#cutReason(error)
+    const cut = error instanceof CallCut ? error : this.#settings.call.cutSwitch.reason
     // Once the client has had a byte there is no other answer to give it than the rest of this one
     if (this.#relay && this.#firstByteMs !== null) {
-      return this.#succeed(cut ?? 'upstream_cut', this.#relay, cutTail(this.#settings.target, cut))
+      return this.#succeed(cut?.outcome ?? 'upstream_cut', this.#relay, cutTail(this.#settings.target, cut))
     }
-    if (cut) return this.#reject(new CallCut(cut))
+    if (cut) return this.#reject(cut)
     this.#resolve({ failure: { error: this.#connectionError(error), tryNext: true } })
   }
 
   #end(): void {
     clearTimeout(this.#stall)
     this.#settings.call.cutSwitch.onCut(undefined)
-  }
-
-  #cutReason(error: Error): CallCut['outcome'] | undefined {
-    return error instanceof CallCut ? error.outcome : this.#settings.call.cutSwitch.reason?.outcome
   }
 
   #pass(controller: Controller, relay: SseRelay, chunk: Buffer): void {
@@ -137,10 +134,11 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   #succeed(outcome: Outcome, relay: SseRelay, tail: Buffer): void {
-    const { usage, tally } = relay
+    const { usage, serviceTier, tally } = relay
     const { target } = this.#settings
     const head = undefined
-    this.#resolve({ answer: { target, outcome, usage, tally, head, tail, firstByteMs: this.#firstByteMs } })
+    const firstByteMs = this.#firstByteMs
+    this.#resolve({ answer: { target, outcome, usage, serviceTier, tally, head, tail, firstByteMs } })
   }
 
   #finishWhole(): void {
@@ -160,7 +158,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
       'content-length': String(tail.length),
       ...this.#settings.headers(),
     }
-    const answer = { target, usage, tally: undefined, head, tail, firstByteMs: this.#firstByteMs }
+    const serviceTier = findServiceTier(tail)
+    const answer = { target, usage, serviceTier, tally: undefined, head, tail, firstByteMs: this.#firstByteMs }
     this.#resolve({ answer: { outcome: 'complete', ...answer } })
   }
 
@@ -182,14 +181,9 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 }
 
 /** An error event, and no `[DONE]`: SDKs raise it, and nobody takes the half for the whole. */
-function cutTail(target: Target, cut: CallCut['outcome'] | undefined): Buffer {
-  if (cut === 'client_left') return Buffer.alloc(0)
-  const error =
-    cut === 'revoked'
-      ? apiError('key_revoked', { redacted: 'of this call' })
-      : cut === 'shutdown'
-        ? apiError('server_draining')
-        : apiError('stream_cut', { provider: target.providerName })
+function cutTail(target: Target, cut: CallCut | undefined): Buffer {
+  if (cut?.outcome === 'client_left') return Buffer.alloc(0)
+  const error = cut?.told ?? apiError('stream_cut', { provider: target.providerName })
   return Buffer.from(`data: ${errorBody(error)}\n\n`)
 }
 

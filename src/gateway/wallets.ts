@@ -64,9 +64,9 @@ export class Wallets {
     for (const purse of this.#purses.values()) if (scopeOf(purse.account) === scope) purse.recall()
   }
 
-  /** This node was given up for lost, and its leases were taken back. */
-  forgetLeases(): void {
-    for (const purse of this.#purses.values()) purse.forget()
+  /** This node was given up for lost, and the leases that it had then were taken back. */
+  doubtLeases(): void {
+    for (const purse of this.#purses.values()) purse.doubt()
   }
 
   /** Hands back what is idle, every so often. One round at a time, however long the database takes. */

@@ -42,6 +42,9 @@ export const corsHeaders = {
 /** How long after its end a client is asked whether it is still there. */
 const probesMs = [0, 50, 1_000]
 
+/** Beyond it, the copy costs more than a second piece does. */
+const onePieceBytesMax = 16 * 1024
+
 export class HttpExchange {
   readonly requestId = newRequestId()
   readonly startedAtMs = performance.now()
@@ -174,7 +177,11 @@ export class HttpExchange {
   }
 
   end(chunk?: Buffer | string): void {
-    if (!this.#left) this.response.end(chunk)
+    if (this.#left) return
+    // Node sends headers and a body in one piece when the body is a string; latin1 is a character for each byte
+    const fitsOnePiece = !this.#isStream && chunk instanceof Buffer && chunk.length <= onePieceBytesMax
+    if (fitsOnePiece) this.response.end(chunk.toString('latin1'), 'latin1')
+    else this.response.end(chunk)
   }
 
   destroy(): void {

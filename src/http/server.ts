@@ -34,6 +34,8 @@ export type Fallback = (request: IncomingMessage, response: ServerResponse, exch
 export type Listening = {
   readonly host: string
   readonly port: number
+  /** Takes what comes, but closes each connection after its answer, so that clients are gone before the door shuts. */
+  windDown(): void
   /** Takes no new connections, and closes each one as it falls idle. */
   stopAccepting(): void
   close(): Promise<void>
@@ -94,6 +96,9 @@ export async function listen(
   return {
     host: settings.host,
     port,
+    windDown() {
+      stopping = true
+    },
     stopAccepting() {
       stopping = true
       server.close()

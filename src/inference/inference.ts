@@ -6,7 +6,7 @@ import { mkdir } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cardOf, catalog, findInCatalog, type ModelCard } from './catalog.ts'
 import { hasEngine, listCards, lockFile, readCard } from './model-folder.ts'
-import { createModelProcess, type Log } from './model-process.ts'
+import { createModelProcess, type Log, type ModelProcess } from './model-process.ts'
 import { sweepLeftovers } from './pull.ts'
 import { readPullLock } from './pull-lock.ts'
 import { createPulls, type Pulls } from './pulls.ts'
@@ -29,6 +29,8 @@ export type InferenceOptions = {
   /** How many calls may wait for one model before more are refused with 503. */
   readonly queueMax: number
   readonly log: Log
+  /** The process that runs the models, where several nodes on one machine share one; else one of our own. */
+  readonly process?: ModelProcess
 }
 
 type ListedModel = ModelCard & { readonly state: ModelState }
@@ -56,7 +58,7 @@ const leftoversKeptMs = 7 * 24 * 60 * 60 * 1000
 
 export const createInference = (options: InferenceOptions): Inference => {
   const { directory: models, socketPath, log } = options
-  const child = createModelProcess({ ...options, models })
+  const child = options.process ?? createModelProcess({ ...options, models })
   const ready = new Map<string, ModelCard>()
   const stopping = new AbortController()
   const pulls = createPulls(models, model => {

@@ -1,8 +1,9 @@
 /** Admin API keys. */
 import type { adminApiKeys } from '#contract/admin-api-keys.ts'
 import { apiError } from '#contract/errors.ts'
-import { requireScopes } from '#core/access.ts'
+import { allScopes } from '#contract/scopes.ts'
 import type { Grant } from '#core/grant.ts'
+import { requireGrantable } from '#core/granting.ts'
 import {
   type ApiKeyRow,
   countOtherAdminKeys,
@@ -10,28 +11,36 @@ import {
   type KeyPlace,
   listApiKeys,
   revokeApiKey,
+  setDisabled,
 } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
 import { firstOwner } from '#storage/organizations.ts'
-import { change } from './change.ts'
+import { type Caller, change } from './change.ts'
+import { isExpired } from './existing-key.ts'
 import type { Handlers } from './handler.ts'
 import { keyCreated } from './key-audit.ts'
 import { checkLifetime, keyPolicyOf } from './key-policy.ts'
 import { expiryOf, mintKey } from './mint-key.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
+import type { PlatformParts } from './platform.ts'
 
 const placeOf = ({ organizationId }: Grant): KeyPlace => ({ organizationId, projectId: null })
 
 export const adminApiKeyHandlers: Handlers<typeof adminApiKeys> = {
-  async list({ database }, { grant, query }) {
-    return toList(await listApiKeys(database, placeOf(grant), query), toAdminKey, row => row.id)
+  async list({ database, wallClock }, { grant, query }) {
+    const page = await listApiKeys(database, placeOf(grant), query)
+    const nowMs = wallClock()
+    return toList(
+      page,
+      row => toAdminKey(row, nowMs),
+      row => row.id,
+    )
   },
 
   create(parts, call) {
     const { grant, body } = call
     const nowMs = parts.wallClock()
-    // No key makes one that may do more than itself
-    if (body.scopes) requireScopes(grant, body.scopes)
+    if (body.scopes) requireGrantable(grant, body.scopes.length === 0 ? allScopes : body.scopes)
     return change(parts, call, async tx => {
       const expiresAt = expiryOf(nowMs, body.expires_in_seconds)
       checkLifetime(await keyPolicyOf(tx, placeOf(grant)), expiresAt, nowMs)
@@ -45,16 +54,23 @@ export const adminApiKeyHandlers: Handlers<typeof adminApiKeys> = {
       })
       const row = await existingKey(tx, grant, minted.id)
       return {
-        answer: { ...toAdminKey(row), value: minted.value },
+        answer: { ...toAdminKey(row, nowMs), value: minted.value },
         audit: [keyCreated(row, null)],
         affects: [['api_key', row.id]],
       }
     })
   },
 
-  async retrieve({ database }, { grant, params }) {
-    return toAdminKey(await existingKey(database, grant, params.key_id))
+  async retrieve({ database, wallClock }, { grant, params }) {
+    return toAdminKey(await existingKey(database, grant, params.key_id), wallClock())
   },
+
+  disable: (parts, call) =>
+    switchKey(parts, call, true, async tx => {
+      const others = await countOtherAdminKeys(tx, call.grant.organizationId, call.params.key_id)
+      if (others === 0) throw lastKey()
+    }),
+  enable: (parts, call) => switchKey(parts, call, false),
 
   delete(parts, call) {
     const { grant, params } = call
@@ -73,6 +89,27 @@ export const adminApiKeyHandlers: Handlers<typeof adminApiKeys> = {
   },
 }
 
+type KeyCall = Caller & { readonly params: { readonly key_id: string } }
+
+function switchKey(
+  parts: PlatformParts,
+  call: KeyCall,
+  disabled: boolean,
+  check: (tx: Queryable) => Promise<void> = async () => undefined,
+) {
+  const { grant, params } = call
+  return change(parts, call, async tx => {
+    await check(tx)
+    const { id } = await existingKey(tx, grant, params.key_id)
+    await setDisabled(tx, id, disabled)
+    return {
+      answer: toAdminKey(await existingKey(tx, grant, id), parts.wallClock()),
+      audit: [{ type: 'api_key.updated', resourceId: id, detail: { changes_requested: { disabled } } }],
+      affects: [['api_key', id]],
+    }
+  })
+}
+
 /** A key belongs to whoever made the key that it was made with; to the first owner when that was a machine. */
 export async function ownerFor(tx: Queryable, { userId, organizationId }: Grant) {
   return userId ?? (await firstOwner(tx, organizationId)) ?? null
@@ -87,10 +124,10 @@ async function existingKey(database: Queryable, grant: Grant, id: string): Promi
 const lastKey = (): Error =>
   apiError('conflict', {
     message:
-      "This is the organization's last admin API key that does not expire. Create another one, then delete this.",
+      "This is the organization's last admin API key that works. Create another one, then delete or disable this.",
   })
 
-const toAdminKey = (row: ApiKeyRow) => ({
+const toAdminKey = (row: ApiKeyRow, nowMs: number) => ({
   object: 'organization.admin_api_key' as const,
   id: row.id as string,
   name: row.name,
@@ -98,9 +135,15 @@ const toAdminKey = (row: ApiKeyRow) => ({
   created_at: unixSeconds(row.created_at),
   expires_at: unixSecondsOrNull(row.expires_at),
   last_used_at: unixSecondsOrNull(row.last_used_at),
+  status: statusOf(row, nowMs),
   scopes: row.scopes,
   owner: adminOwner(row),
 })
+
+function statusOf(row: ApiKeyRow, nowMs: number): 'active' | 'disabled' | 'expired' {
+  if (isExpired(row, nowMs)) return 'expired'
+  return row.disabled_at === null ? 'active' : 'disabled'
+}
 
 /** What a server minted for the command line of its own machine is nobody's. */
 function adminOwner(row: ApiKeyRow) {

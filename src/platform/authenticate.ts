@@ -6,12 +6,12 @@ import type { IncomingMessage } from 'node:http'
 import type { Endpoint } from '#contract/endpoint.ts'
 import { apiError } from '#contract/errors.ts'
 import { checkKey, requireScope } from '#core/access.ts'
-import { addressBucket } from '#core/address.ts'
 import { readCredential } from '#core/credential.ts'
 import type { Grant } from '#core/grant.ts'
 import { parseKey, redactKey } from '#core/key-format.ts'
 import { findGrant } from '#storage/grants.ts'
 import { hashKey } from '#storage/secrets.ts'
+import { keyIsUnknown, keyWasFound, lookUpWait } from '#storage/unknown-keys.ts'
 import type { PlatformParts } from './platform.ts'
 
 /** @throws ApiError 401 unless a living key came along, of the kind that the row asks for */
@@ -24,8 +24,7 @@ export async function authenticate(
   const key = readCredential({ rawHeaders, query: url.split('?', 2)[1] ?? '' })
   const parsed = parseKey(key)
   if (!parsed.ok) throw apiError('invalid_api_key', { redacted: redactKey(key), hint: parsed.hint })
-  const grant = await findGrant(parts.database, hashKey(parts.secrets, key))
-  if (!grant) throw unknownKey(parts, request, key)
+  const grant = await findKey(parts, request, key)
   const { origin } = request.headers
   checkKey(grant, {
     nowMs: parts.wallClock(),
@@ -51,12 +50,20 @@ function checkProject({ projectId, projectActive }: Grant, { headers }: Incoming
   if (named !== undefined && named !== '' && named !== projectId) throw apiError('mismatched_project')
 }
 
-/** As in the gateway, and counted together with it: each costs us a query, so an address gets so many and no more. */
-function unknownKey(parts: PlatformParts, request: IncomingMessage, key: string): Error {
-  const counter = `unknown-keys ${addressBucket(parts.clientAddress(request))}`
-  const rate = { limit: parts.unknownKeysPerMinuteMax, periodMs: 60_000 }
-  const refusal = parts.counters.take([{ counter, rate, cost: 1 }])
-  if (refusal) return apiError('too_many_failed_keys', undefined, { retryAfterMs: refusal.waitMs })
+/** As in the gateway, and counted together with it. */
+async function findKey(parts: PlatformParts, request: IncomingMessage, key: string): Promise<Grant> {
+  const { database, counters, unknownKeysPerMinuteMax: perMinuteMax } = parts
+  const [hash, address] = [hashKey(parts.secrets, key), parts.clientAddress(request)]
+  const waitMs = lookUpWait({ counters, perMinuteMax }, address, hash)
+  if (waitMs > 0) throw apiError('too_many_failed_keys', undefined, { retryAfterMs: waitMs })
+  const grant = await findGrant(database, hash)
+  if (!grant) throw unknownKey(key, keyIsUnknown({ counters, perMinuteMax }, address))
+  keyWasFound(counters, hash)
+  return grant
+}
+
+function unknownKey(key: string, retryAfterMs: number): Error {
+  if (retryAfterMs > 0) return apiError('too_many_failed_keys', undefined, { retryAfterMs })
   const hint =
     'It has the right form, but this Keyhouse does not know it: is it a key of another installation, or deleted?'
   return apiError('invalid_api_key', { redacted: redactKey(key), hint })

@@ -7,15 +7,8 @@ import type { ModelKind } from '#core/catalogue.ts'
 import { parseUsd } from '#core/money.ts'
 import { recordAuthEvent } from '#storage/auth-events.ts'
 import type { Database, Queryable } from '#storage/database.ts'
-import {
-  findModel,
-  insertPrice,
-  lockCatalogue,
-  type PriceDraft,
-  setRoutes,
-  upsertModel,
-  wasPricedBy,
-} from '#storage/models.ts'
+import { findModel, lockCatalogue, setRoutes, upsertModel } from '#storage/models.ts'
+import { insertPrices, type PriceDraft, wasPricedBy } from '#storage/prices.ts'
 import { ensureProvider } from '#storage/providers.ts'
 import { kindOf, type LocalModel, localProvider, testProvider } from './local-models.ts'
 import { builtinSource } from './price-sources.ts'
@@ -91,6 +84,6 @@ async function offerOnce(tx: Queryable, model: BuiltinModel): Promise<0 | 1> {
   if ((await wasPricedBy(tx, name, builtinSource)) || (await findModel(tx, name))) return 0
   await upsertModel(tx, { ...model, ownedBy })
   await setRoutes(tx, name, [{ providerId, upstreamModel: name }])
-  await insertPrice(tx, name, model.price, builtinSource)
+  await insertPrices(tx, name, [model.price], builtinSource)
   return 1
 }

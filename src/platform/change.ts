@@ -24,6 +24,9 @@ export type Newcomer = {
   readonly source: Source
 }
 
+/** A job: nobody asked for what it does, and it came from nowhere. */
+export type System = { readonly system: { readonly organizationId: OrganizationId; readonly job: string } }
+
 export type AuditEntry = {
   /** One of OpenAI's event types; what has none of its own is an `organization.updated` that says what changed. */
   readonly type: AuditEventType
@@ -57,7 +60,7 @@ export type Change<Answer> = {
 
 export function change<Answer>(
   { database, wallClock }: Pick<PlatformParts, 'database' | 'wallClock'>,
-  caller: Caller | Newcomer,
+  caller: Caller | Newcomer | System,
   work: (tx: Queryable) => Promise<Change<Answer>>,
 ): Promise<Answer> {
   return database.transaction(async tx => {
@@ -72,7 +75,7 @@ export function change<Answer>(
 /** One entry, for a change whose transaction is not ours. */
 export async function record(
   tx: Queryable,
-  caller: Caller | Newcomer,
+  caller: Caller | Newcomer | System,
   entry: AuditEntry,
   nowMs: number,
 ): Promise<void> {
@@ -103,7 +106,12 @@ export async function record(
   })
 }
 
-async function actorOf(tx: Queryable, caller: Caller | Newcomer) {
+async function actorOf(tx: Queryable, caller: Caller | Newcomer | System) {
+  if ('system' in caller) {
+    const { organizationId, job } = caller.system
+    const actor = { type: 'system', system: { job } } as const
+    return { organizationId, actorId: null, actorKeyId: null, actorEmail: null, actor }
+  }
   const { address, userAgent } = caller.source
   const from = { ip_address: address, ...(userAgent !== undefined && { user_agent: userAgent.slice(0, 500) }) }
   if ('session' in caller) {

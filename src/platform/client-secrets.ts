@@ -6,8 +6,9 @@
 import type { clientSecrets } from '#contract/client-secrets.ts'
 import { type ApiError, apiError } from '#contract/errors.ts'
 import { allScopes, impliedScopes } from '#contract/scopes.ts'
-import { mayDo, requireScopes } from '#core/access.ts'
+import { mayDo } from '#core/access.ts'
 import type { Grant } from '#core/grant.ts'
+import { requireGrantable } from '#core/granting.ts'
 import type { ApiKeyRow } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
 import { countClientSecrets } from '#storage/key-successors.ts'
@@ -42,9 +43,10 @@ export const clientSecretHandlers: Handlers<typeof clientSecrets> = {
         ownerUserId: parent.owner_user_id,
         serviceAccountId: parent.service_account_id,
         name: `client secret of ${parent.name}`.slice(0, 200),
-        ...readKeySettings(body),
+        ...(await readKeySettings(tx, body)),
         scopes: scopesFor(grant, body.scopes),
         allowedOrigins: originsFor(parent, body.allowed_origins),
+        allowedModels: modelsFor(parent, body.allowed_models),
         expiresAt,
         budgetKeyId: grant.budgetKeyId,
         mintedBy: parent.id,
@@ -78,7 +80,7 @@ function scopesFor(grant: Grant, asked: readonly string[] | undefined): readonly
   const scopes = asked ?? callingModels(grant)
   if (scopes.length === 0) throw nothingLeft()
   if (impliedScopes(scopes).includes(minting)) throw cannotMint()
-  requireScopes(grant, scopes)
+  requireGrantable(grant, scopes)
   return scopes
 }
 
@@ -98,7 +100,7 @@ const nothingLeft = (): ApiError =>
 function originsFor(parent: ApiKeyRow, asked: readonly string[] | undefined): readonly string[] {
   if (asked === undefined || asked.length === 0) return parent.allowed_origins
   const index = asked.findIndex(origin => !covered(parent.allowed_origins, origin))
-  if (index >= 0) throw notCovered(index, asked[index] ?? '')
+  if (index >= 0) throw notCovered('allowed_origins', index, asked[index] ?? '')
   return [...new Set(asked)]
 }
 
@@ -107,10 +109,17 @@ const covered = (patterns: readonly string[], origin: string): boolean =>
   patterns.length === 0 ||
   patterns.some(pattern => pattern === origin || (pattern.startsWith('*.') && origin.endsWith(pattern.slice(1))))
 
-const notCovered = (index: number, origin: string): ApiError =>
+function modelsFor({ allowed_models: own }: ApiKeyRow, asked: readonly string[] | undefined): readonly string[] {
+  if (asked === undefined || asked.length === 0) return own
+  const index = own.length === 0 ? -1 : asked.findIndex(model => !own.includes(model))
+  if (index >= 0) throw notCovered('allowed_models', index, asked[index] ?? '')
+  return [...new Set(asked)]
+}
+
+const notCovered = (list: 'allowed_origins' | 'allowed_models', index: number, entry: string): ApiError =>
   apiError('invalid_parameter', {
-    param: `allowed_origins[${index}]`,
-    message: `'${origin}' is not on the origin list of the key that mints. A client secret may do no more than its key.`,
+    param: `${list}[${index}]`,
+    message: `'${entry}' is not on the list ${list} of the key that mints. A client secret may do no more than its key.`,
     code: 'invalid_value',
   })
 
@@ -122,4 +131,5 @@ const showSecret = (row: ApiKeyRow, expiresAt: Date) => ({
   scopes: row.scopes,
   allowed_cidrs: row.allowed_cidrs,
   allowed_origins: row.allowed_origins,
+  allowed_models: row.allowed_models,
 })

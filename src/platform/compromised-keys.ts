@@ -5,11 +5,13 @@ import { type ApiKeyRow, lockApiKey, revokeApiKey } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
 import { type KeyActivity, type KeyUse, readKeyActivity } from '#storage/key-activity.ts'
 import { findBackup } from '#storage/key-successors.ts'
+import { ownerAddresses } from '#storage/mails.ts'
 import { type Change, change } from './change.ts'
 import { affectedBy, conflict, existingKey, noSuchKey, openPlace, type ProjectPlace, placeOf } from './existing-key.ts'
 import type { Call, Handlers } from './handler.ts'
 import { keyCreated } from './key-audit.ts'
 import { readKeySettings } from './key-settings.ts'
+import { queueMail } from './mail/queue-mail.ts'
 import { expiryOf } from './mint-key.ts'
 import { unixSeconds } from './page.ts'
 import type { PlatformParts } from './platform.ts'
@@ -50,6 +52,17 @@ async function revokeAndReplace(tx: Queryable, parts: PlatformParts, call: Repor
   await revokeApiKey(tx, place, key.id, reason)
   const minted = body.replacement ? await replace(tx, parts, { place, key, asked: body.replacement }) : null
   const { project } = place
+  await queueMail(tx, 'key_compromised', {
+    organizationId: place.organizationId,
+    to: await ownerAddresses(tx, place.organizationId),
+    about: {
+      keyId: key.id,
+      name: key.name,
+      redacted: key.redacted,
+      project: project.name,
+      replacementId: minted?.row.id ?? null,
+    },
+  })
   return {
     answer: { key: key.id, backup, replacement: minted && { ...minted.shown, value: minted.value } },
     audit: [
@@ -69,12 +82,13 @@ async function replace(
 ) {
   const nowMs = parts.wallClock()
   if (key.minted_by !== null) throw notReplaced(key)
-  const { scopes, allowedCidrs } = readKeySettings(asked)
+  const { scopes, allowedCidrs, allowedModels } = await readKeySettings(tx, asked)
   const expiresAt = expiryOf(nowMs, asked.expires_in_seconds) ?? key.expires_at
   if (expiresAt && expiresAt.getTime() <= nowMs) throw expiryMissing(key)
   const changes = {
     ...(scopes && { scopes }),
     ...(allowedCidrs && { allowedCidrs }),
+    ...(allowedModels && { allowedModels }),
     expiresAt,
     // What was rotated already has its successor; a key has one
     rotatedFrom: key.rotated_to === null ? key.id : null,

@@ -1,5 +1,6 @@
 /** The very first start: an organization, its owner, a project, three keys and some credit. Once, whoever starts first. */
 import { newId, type OrganizationId } from '#contract/ids.ts'
+import { creditPriorities } from '#core/credit.ts'
 import type { NanoUsd } from '#core/money.ts'
 import { recordAuthEvent } from '#storage/auth-events.ts'
 import { grantCredit } from '#storage/credits.ts'
@@ -21,7 +22,7 @@ export type FirstStart = {
 export type FirstStartParts = {
   readonly database: Database
   readonly secrets: Secrets
-  /** Promotional; may be nothing. */
+  /** May be nothing. */
   readonly firstCreditUsd: NanoUsd
 }
 
@@ -38,7 +39,7 @@ async function begin(tx: Queryable, { secrets, firstCreditUsd }: FirstStartParts
   await insertOrganization(tx, { id: organizationId, name: organizationName, isOperator: true })
   await insertUser(tx, { id: ownerUserId, organizationId, name: 'Owner', role: 'owner' })
   const project = await insertProject(tx, { id: newId('project'), organizationId, name: 'Default project' })
-  await promote(tx, organizationId, firstCreditUsd)
+  await giveFirstCredit(tx, organizationId, firstCreditUsd)
   const owned = { organizationId, ownerUserId }
   const admin = { ...owned, projectId: null, kind: 'admin', name: 'First admin key' } as const
   const live = { ...owned, projectId: project.id, kind: 'project', name: 'First project key' } as const
@@ -52,8 +53,16 @@ async function begin(tx: Queryable, { secrets, firstCreditUsd }: FirstStartParts
   return { organizationId, organizationName, adminKey, projectKey, testKey }
 }
 
-async function promote(tx: Queryable, organizationId: OrganizationId, amount: NanoUsd): Promise<void> {
+async function giveFirstCredit(tx: Queryable, organizationId: OrganizationId, amount: NanoUsd): Promise<void> {
   if (amount === 0n) return
-  const reference = `first start ${organizationId}`
-  await grantCredit(tx, { organizationId, amount, reference, note: 'Promotional credit of the first start' })
+  await grantCredit(tx, {
+    id: newId('credit_grant'),
+    organizationId,
+    kind: 'free',
+    amount,
+    priority: creditPriorities.free,
+    expiresAt: null,
+    reference: `first start ${organizationId}`,
+    note: 'Credit of the first start',
+  })
 }

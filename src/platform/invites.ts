@@ -3,6 +3,7 @@
  * open to everybody, so it says the same about every token that does not work, and guessing one is hopeless.
  */
 import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
 import { apiError } from '#contract/errors.ts'
 import { newId, randomBase62 } from '#contract/ids.ts'
 import type { InviteProject, invites } from '#contract/invites.ts'
@@ -20,13 +21,16 @@ import {
   markAccepted,
   withdrawInvite,
 } from '#storage/invites.ts'
-import { lockOrganization } from '#storage/organizations.ts'
+import { lockOrganization, organizationName } from '#storage/organizations.ts'
 import { insertMemberships } from '#storage/project-users.ts'
 import { findUserByEmail, insertMember } from '#storage/users.ts'
 import { activeProject } from './active-project.ts'
 import { change } from './change.ts'
 import type { Handlers } from './handler.ts'
+import { invitePage } from './invite-page.ts'
+import { queueMail } from './mail/queue-mail.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
+import type { PlatformParts } from './platform.ts'
 import { projectPermissions } from './project-role.ts'
 import { organizationPermissions, toUser } from './users.ts'
 
@@ -63,6 +67,7 @@ export const inviteHandlers: Handlers<typeof invites> = {
         tokenHash: hashToken(token),
         expiresAt: new Date(nowMs + inviteLifetimeMs),
       })
+      await sendInvite(tx, parts, { row, token })
       const detail = { data: { email: row.email, role: row.role } }
       return {
         answer: { ...toInvite(row, nowMs), token },
@@ -91,6 +96,10 @@ export const inviteHandlers: Handlers<typeof invites> = {
     })
   },
 
+  async acceptPage() {
+    return Readable.from([invitePage])
+  },
+
   async accept(parts, { source, body }) {
     const { database, wallClock } = parts
     const found = usable(await findInviteByToken(database, hashToken(body.token)), wallClock())
@@ -114,6 +123,27 @@ export const inviteHandlers: Handlers<typeof invites> = {
       }
     })
   },
+}
+
+/** Where there is no mail server the token of the answer is all that there is, and whoever invites hands it over. */
+async function sendInvite(
+  tx: Queryable,
+  { mail, secrets }: PlatformParts,
+  { row, token }: { row: InviteRow; token: string },
+): Promise<void> {
+  if (!mail) return
+  const { organization_id: organizationId, email, role, expires_at } = row
+  await queueMail(tx, 'invite', {
+    organizationId,
+    to: [email],
+    about: {
+      organization: await organizationName(tx, organizationId),
+      role,
+      expiresOn: expires_at.toISOString().slice(0, 10),
+    },
+    // Behind the #: browsers keep it to themselves, so that it is in no log
+    link: { url: `${mail.publicUrl}/v1/organization/invites/accept#${token}`, secrets },
+  })
 }
 
 const hashToken = (token: string): Buffer => createHash('sha256').update(token).digest()

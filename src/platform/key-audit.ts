@@ -5,11 +5,12 @@ import type { AuditEntry } from './change.ts'
 type Project = { readonly id: string; readonly name: string }
 
 export function keyCreated(row: ApiKeyRow, project: Project | null): AuditEntry {
-  const { scopes, allowed_cidrs, allowed_origins, expires_at, backup_of, rotated_from, minted_by } = row
+  const { scopes, allowed_cidrs, allowed_origins, allowed_models, expires_at, backup_of, rotated_from, minted_by } = row
   const data = {
     scopes,
     ...(allowed_cidrs.length > 0 && { allowed_cidrs }),
     ...(allowed_origins.length > 0 && { allowed_origins }),
+    ...(allowed_models.length > 0 && { allowed_models }),
     ...(expires_at && { expires_at: Math.floor(expires_at.getTime() / 1000) }),
     ...(backup_of && { backup_of }),
     ...(rotated_from && { rotated_from }),

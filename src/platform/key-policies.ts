@@ -53,7 +53,7 @@ type Body = Call<typeof keyPolicies.update>['body']
 
 async function save(tx: Queryable, scope: OrganizationId | ProjectId, body: Body): Promise<KeyPolicyRow> {
   if (Object.keys(body).length === 0) throw nothingToChange()
-  const { allowedCidrs, allowedOrigins } = readKeySettings(body)
+  const { allowedCidrs, allowedOrigins } = await readKeySettings(tx, body)
   return saveKeyPolicy(tx, scope, {
     allowedCidrs,
     allowedOrigins,

@@ -4,18 +4,25 @@ import { type ApiError, apiError } from '#contract/errors.ts'
 import type { keyPermissions, keySettings } from '#contract/key-settings.ts'
 import { plainBlock } from '#core/address.ts'
 import type { KeySettings } from '#storage/api-keys.ts'
+import type { Queryable } from '#storage/database.ts'
+import { checkOwnNames } from './own-model-names.ts'
 
 type Members<Shape extends Record<string, z.ZodType>> = { readonly [Name in keyof Shape]?: z.output<Shape[Name]> }
 type Given = Members<typeof keySettings>
 
 /** @throws ApiError invalid_parameter, which names the entry of a list that cannot be used */
-export function readKeySettings(given: Given): Partial<Omit<KeySettings, 'name' | 'expiresAt'>> {
-  const { allowed_cidrs: cidrs, allowed_origins: origins, rotate_every_days: days } = given
+export async function readKeySettings(
+  tx: Queryable,
+  given: Given,
+): Promise<Partial<Omit<KeySettings, 'name' | 'expiresAt'>>> {
+  const { allowed_cidrs: cidrs, allowed_origins: origins, allowed_models: models, rotate_every_days: days } = given
+  if (models) await checkOwnNames(tx, 'allowed_models', models)
   const scopes = readScopes(given)
   return {
     ...(scopes && { scopes }),
     ...(cidrs && { allowedCidrs: readBlocks(cidrs) }),
     ...(origins && { allowedOrigins: unique(origins) }),
+    ...(models && { allowedModels: unique(models) }),
     ...(days !== undefined && { rotateEveryDays: days }),
   }
 }

@@ -34,9 +34,9 @@ export const leakHandlers: Handlers<typeof leaks> = {
 }
 
 function limitReports({ counters }: PlatformParts, address: string): void {
-  const rate = { limit: reportsPerMinuteMax, periodMs: minuteMs }
-  const refusal = counters.take([{ counter: `leak reports ${addressBucket(address)}`, rate, cost: 1 }])
-  if (refusal) throw apiError('too_many_leak_reports', undefined, { retryAfterMs: refusal.waitMs })
+  const counter = `leak reports ${addressBucket(address)}`
+  const outcome = counters.local.take([{ counter, limit: reportsPerMinuteMax, periodMs: minuteMs }], [1])
+  if (!outcome.fits) throw apiError('too_many_leak_reports', undefined, { retryAfterMs: outcome.waitMs })
 }
 
 /** ECDSA over the bytes as they came. @throws ApiError leak_reports_off, leak_signature_invalid, leak_keys_unavailable */

@@ -3,16 +3,25 @@ import type { me } from '#contract/me.ts'
 import { allScopes } from '#contract/scopes.ts'
 import { mayDo } from '#core/access.ts'
 import { plainAddress } from '#core/address.ts'
-import { type Grant, limitsFor, type ScopeLimits } from '#core/grant.ts'
-import { readCredit } from '#storage/credits.ts'
+import type { Grant, ScopeLimits } from '#core/grant.ts'
+import { formatUsd } from '#core/money.ts'
+import { dimensionNames, dimensions, limitsSet, organizationLimits, tighter } from '#core/rate-limits.ts'
+import { accountsOf, type SpendAccount } from '#core/spending.ts'
+import { hasHadCredit, readCredit } from '#storage/credits.ts'
+import type { Queryable } from '#storage/database.ts'
 import { type KeyHolder, readKeyHolder } from '#storage/key-holders.ts'
+import { readSpendWindow } from '#storage/spend-windows.ts'
 import type { Handlers } from './handler.ts'
+import { unixSeconds } from './page.ts'
 
 export const meHandlers: Handlers<typeof me> = {
-  async retrieve({ database, limitsDefault }, { grant, source }) {
-    const [holder, credit] = await Promise.all([
+  async retrieve({ database, limitsDefault, wallClock }, { grant, source }) {
+    const { organizationId } = grant
+    const [holder, credit, billing_active, spend_limits] = await Promise.all([
       readKeyHolder(database, grant),
-      readCredit(database, grant.organizationId),
+      readCredit(database, organizationId),
+      hasHadCredit(database, organizationId),
+      spendLimitsOf(database, grant, wallClock()),
     ])
     const { scopes, modelPermissions: models } = grant
     return {
@@ -35,8 +44,11 @@ export const meHandlers: Handlers<typeof me> = {
       })),
       client_certificate_required: grant.certificates.length > 0,
       model_permissions: models && { mode: models.mode, model_ids: [...models.models] },
+      allowed_models: [...grant.allowedModels],
       rate_limits: rateLimitsOf(grant, limitsDefault),
+      billing_active,
       credit_available: grant.kind === 'test' || credit.available + credit.reserved > 0n,
+      spend_limits,
     }
   },
 }
@@ -54,15 +66,45 @@ function permissionsOf(scopes: readonly string[]): 'all' | 'read_only' | 'restri
   return scopes.length === 1 && scopes[0] === 'api.all.read' ? 'read_only' : 'restricted'
 }
 
-function rateLimitsOf({ organizationLimits, projectLimits }: Grant, fallback: ScopeLimits) {
-  const models = new Set(['*', ...organizationLimits.keys(), ...projectLimits.keys()])
+/** Those that are set, the narrowest first. Admin keys make no calls, and those of test keys are free. */
+async function spendLimitsOf(database: Queryable, grant: Grant, nowMs: number) {
+  const { projectId } = grant
+  if (projectId === null || grant.kind === 'test') return []
+  const accounts = accountsOf({ ...grant, projectId }, nowMs)
+  const shown = await Promise.all(accounts.map(account => spendLimitOf(database, account)))
+  return shown.filter(limit => limit !== undefined)
+}
+
+async function spendLimitOf(database: Queryable, account: SpendAccount) {
+  if (account.kind === 'credit') return undefined
+  const { kind, scope, period } = account
+  const { spent, limit, endsAt } = await readSpendWindow(database, scope, period)
+  if (limit === undefined) return undefined
+  return {
+    where: kind,
+    period,
+    limit_usd: formatUsd(limit),
+    spent_usd: formatUsd(spent),
+    reached: spent >= limit,
+    resets_at: endsAt ? unixSeconds(endsAt) : null,
+  }
+}
+
+/** What holds, model by model: of the organization's, the project's and the key's limits the tightest. */
+function rateLimitsOf(grant: Grant, defaults: ScopeLimits) {
+  const { projectLimits, keyLimits } = grant
+  const models = new Set(['*', ...grant.organizationLimits.keys(), ...projectLimits.keys(), ...keyLimits.keys()])
   return [...models].map(model => {
-    const ours = limitsFor(organizationLimits, model, fallback)
-    const own = limitsFor(projectLimits, model, fallback)
+    const own = tighter(limitsSet(projectLimits, model), limitsSet(keyLimits, model))
+    const limits = tighter(organizationLimits(grant, model, defaults), own)
+    const shown = dimensionNames.flatMap(name =>
+      limits[name] === undefined ? [] : [[dimensions[name].member, limits[name]]],
+    )
     return {
       model,
-      max_requests_per_1_minute: Math.min(ours.requestsPerMinute, own.requestsPerMinute),
-      max_tokens_per_1_minute: Math.min(ours.tokensPerMinute, own.tokensPerMinute),
+      max_requests_per_1_minute: limits.requestsPerMinute,
+      max_tokens_per_1_minute: limits.tokensPerMinute,
+      ...Object.fromEntries(shown),
     }
   })
 }

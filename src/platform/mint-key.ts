@@ -17,6 +17,7 @@ const plain = {
   scopes: [],
   allowedCidrs: [],
   allowedOrigins: [],
+  allowedModels: [],
   expiresAt: null,
   rotateEveryDays: null,
   budgetKeyId: null,

@@ -1,18 +1,16 @@
 /** Which models the keys of a project may call. The gateway holds every call to it, and GET /v1/models shows no others. */
-import { apiError } from '#contract/errors.ts'
 import type { modelPermissions } from '#contract/model-permissions.ts'
-import type { Queryable } from '#storage/database.ts'
 import {
   deleteModelPermissions,
   type ModelPermissionsRow,
   readModelPermissions,
   setModelPermissions,
 } from '#storage/model-permissions.ts'
-import { findAlias } from '#storage/models.ts'
 import { findProject, type ProjectRow } from '#storage/projects.ts'
 import { activeProject, existing } from './active-project.ts'
 import { change } from './change.ts'
 import type { Handlers } from './handler.ts'
+import { checkOwnNames } from './own-model-names.ts'
 
 /** What holds where nobody has said anything. */
 const allModels: ModelPermissionsRow = { mode: 'deny_list', model_ids: [] }
@@ -27,7 +25,7 @@ export const modelPermissionHandlers: Handlers<typeof modelPermissions> = {
     const { grant, params, body } = call
     return change(parts, call, async tx => {
       const project = await activeProject(tx, grant, params.project_id)
-      for (const [index, name] of body.model_ids.entries()) await checkOwnName(tx, `model_ids[${index}]`, name)
+      await checkOwnNames(tx, 'model_ids', body.model_ids)
       const row = await setModelPermissions(tx, project.id, { ...body, model_ids: [...new Set(body.model_ids)] })
       return { answer: toPermissions(row), ...changed(project, row) }
     })
@@ -54,14 +52,6 @@ const changed = (project: ProjectRow, model_permissions: ModelPermissionsRow | n
   ] as const,
   affects: [['project', project.id]] as const,
 })
-
-/** An alias may stand for another model tomorrow: a list of what is denied must not change with it. */
-async function checkOwnName(tx: Queryable, param: string, name: string): Promise<void> {
-  const alias = await findAlias(tx, name)
-  if (!alias) return
-  const message = `Invalid '${param}': \`${name}\` is an alias. Name the model that it stands for, \`${alias.model}\`.`
-  throw apiError('invalid_parameter', { param, message, code: 'invalid_value' })
-}
 
 const toPermissions = ({ mode, model_ids }: ModelPermissionsRow) => ({
   object: 'project.model_permissions' as const,

@@ -1,12 +1,11 @@
 /** Models: who serves them, what they cost, and the weights of those that run here. */
 import { apiError } from '#contract/errors.ts'
 import { type models, testModelPrefix } from '#contract/models.ts'
-import { formatUsd, nanoUsd } from '#core/money.ts'
+import { formatPercent } from '#core/percent.ts'
 import type { Queryable } from '#storage/database.ts'
 import {
   deleteModel,
   findAlias,
-  insertPrice,
   listModels,
   type ModelRow,
   type Route,
@@ -14,14 +13,14 @@ import {
   upsertModel,
 } from '#storage/models.ts'
 import { findProvider } from '#storage/providers.ts'
-import { readUsd } from './amounts.ts'
 import { changeCatalogue } from './catalogue-change.ts'
 import { existingModel, noSuchModel } from './existing-model.ts'
 import type { Call, Handlers } from './handler.ts'
 import type { LocalModel, LocalModels } from './local-models.ts'
 import { toList, unixSeconds } from './page.ts'
-import { operatorSource } from './price-sources.ts'
+import { toRates } from './prices.ts'
 import { pullModel } from './pull-model.ts'
+import { setPrice } from './set-price.ts'
 
 export const modelHandlers: Handlers<typeof models> = {
   async list({ database, localModels }, { query }) {
@@ -68,12 +67,9 @@ export const modelHandlers: Handlers<typeof models> = {
   async price(parts, call) {
     const { params, body } = call
     const { name } = params
-    const input = readUsd(body.input_usd_per_million)
-    const cachedInput = readUsd(body.cached_input_usd_per_million ?? body.input_usd_per_million)
-    const price = { input, cachedInput, output: readUsd(body.output_usd_per_million) }
     const row = await changeCatalogue(parts, call, async tx => {
       await existingModel(tx, name)
-      await insertPrice(tx, name, price, operatorSource)
+      await setPrice(tx, name, body, new Date(parts.wallClock()))
       return { answer: await existingModel(tx, name), requested: { model_price: { model: name, ...body } } }
     })
     return toModel(row, await localByName(parts.localModels))
@@ -137,10 +133,16 @@ const toModel = (row: ModelRow, local: LocalByName) => ({
 function toPrice(row: ModelRow) {
   if (row.effective_from === null) return null
   return {
-    input_usd_per_million: formatUsd(nanoUsd(row.input_nano_usd_per_million ?? 0n)),
-    cached_input_usd_per_million: formatUsd(nanoUsd(row.cached_input_nano_usd_per_million ?? 0n)),
-    output_usd_per_million: formatUsd(nanoUsd(row.output_nano_usd_per_million ?? 0n)),
+    ...toRates({
+      id: row.price_id ?? 0n,
+      model: row.name,
+      details: row.price_details,
+      input_nano_usd_per_million: row.input_nano_usd_per_million ?? 0n,
+      cached_input_nano_usd_per_million: row.cached_input_nano_usd_per_million ?? 0n,
+      output_nano_usd_per_million: row.output_nano_usd_per_million ?? 0n,
+    }),
     effective_from: unixSeconds(row.effective_from),
+    margin_percent: formatPercent(BigInt(row.margin_basis_points ?? 0)),
     source: row.source ?? '',
   }
 }

@@ -6,6 +6,8 @@ import { formatUsd } from '#core/money.ts'
 import { BackupRefused } from '#storage/backup-format.ts'
 import { readCredit } from '#storage/credits.ts'
 import type { Queryable } from '#storage/database.ts'
+import { countLedgerFindings } from '#storage/ledger-verification.ts'
+import { countFailedMails } from '#storage/mails.ts'
 import { operatorOrganization } from '#storage/organizations.ts'
 import { record } from './change.ts'
 import type { Handlers } from './handler.ts'
@@ -20,6 +22,8 @@ export const operationHandlers: Handlers<typeof operations> = {
       ...(await status()),
       object: 'platform.status',
       credit: { available_usd: formatUsd(available), reserved_usd: formatUsd(reserved) },
+      ledger: { findings: await countLedgerFindings(database) },
+      mail: { failed: await countFailedMails(database) },
     }
   },
 

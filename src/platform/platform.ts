@@ -25,6 +25,8 @@ export type PlatformParts = {
   readonly leakKeys: LeakKeys | undefined
   readonly localModels: LocalModels
   readonly backup: Backup
+  /** Left out: no mail server is set, and nobody waits for a mail. */
+  readonly mail?: { readonly publicUrl: string } | undefined
   /** Where a request really comes from, behind the proxies that the operator trusts. */
   clientAddress(request: IncomingMessage): string
   /** What the client proved to be by mutual TLS, here or at such a proxy. @throws ApiError when unreadable */
@@ -35,7 +37,7 @@ export type PlatformParts = {
   refused(code: string): void
   /** Secrets are masked already. */
   shownConfig(): readonly ShownSetting[]
-  status(): Promise<Omit<ServerStatus, 'object' | 'credit'>>
+  status(): Promise<Omit<ServerStatus, 'object' | 'credit' | 'ledger' | 'mail'>>
 }
 
 export type Backup = {

@@ -1,8 +1,10 @@
 /** API keys of a project. */
+import { apiError } from '#contract/errors.ts'
 import type { projectApiKeys } from '#contract/project-api-keys.ts'
 import type { Grant } from '#core/grant.ts'
 import { type ApiKeyRow, type KeySettings, listApiKeys, setDisabled, updateApiKey } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
+import { lockBudgets, setKeyBudget } from '#storage/key-budgets.ts'
 import { revokeClientSecrets } from '#storage/key-successors.ts'
 import { ownerFor } from './admin-api-keys.ts'
 import { change, type Source } from './change.ts'
@@ -17,6 +19,7 @@ import {
 } from './existing-key.ts'
 import type { Handlers } from './handler.ts'
 import { keyCreated } from './key-audit.ts'
+import { budgetChanged, readBudget } from './key-budgets.ts'
 import { checkLifetime, checkOwner, keyPolicyOf } from './key-policy.ts'
 import { readKeySettings } from './key-settings.ts'
 import { expiryOf, mintKey } from './mint-key.ts'
@@ -42,7 +45,9 @@ export const projectApiKeyHandlers: Handlers<typeof projectApiKeys> = {
   create(parts, call) {
     const { grant, params, body } = call
     const nowMs = parts.wallClock()
+    if (body.budget && body.backup_of !== undefined) throw budgetOfBackup()
     return change(parts, call, async tx => {
+      if (body.budget) await lockBudgets(tx)
       const place = await openPlace(tx, grant, params.project_id)
       const { organizationId, projectId } = place
       const expiresAt = expiryOf(nowMs, body.expires_in_seconds)
@@ -55,14 +60,18 @@ export const projectApiKeyHandlers: Handlers<typeof projectApiKeys> = {
         kind: body.test ? 'test' : 'project',
         ownerUserId: await ownerFor(tx, grant),
         name: body.name,
-        ...readKeySettings(body),
+        ...(await readKeySettings(tx, body)),
         expiresAt,
         ...(body.backup_of !== undefined && (await sleepingBehind(tx, place, body.backup_of, nowMs))),
       })
+      if (body.budget) await setKeyBudget(tx, minted.id, readBudget(body.budget))
       const row = await existingKey(tx, place, minted.id)
       return {
         answer: { ...showProjectKey(row, nowMs), value: minted.value },
-        audit: [keyCreated(row, place.project)],
+        audit: [
+          keyCreated(row, place.project),
+          ...(body.budget ? [budgetChanged(place, row, readBudget(body.budget))] : []),
+        ],
         affects: [['api_key', row.id]],
       }
     })
@@ -82,7 +91,7 @@ export const projectApiKeyHandlers: Handlers<typeof projectApiKeys> = {
       if (expiresAt && row.rotated_to !== null) throw replaced(row)
       if (expiresAt) checkLifetime(await keyPolicyOf(tx, place), expiresAt, nowMs)
       await update(tx, row, {
-        ...readKeySettings(body),
+        ...(await readKeySettings(tx, body)),
         ...(body.name !== undefined && { name: body.name }),
         ...(expiresAt && { expiresAt }),
       })
@@ -109,6 +118,12 @@ export const projectApiKeyHandlers: Handlers<typeof projectApiKeys> = {
     })
   },
 }
+
+const budgetOfBackup = (): Error =>
+  apiError('invalid_parameter', {
+    param: 'budget',
+    message: "Invalid 'budget': a backup key spends the budget of the key that it backs up. Set it there.",
+  })
 
 type KeyCall = {
   readonly grant: Grant
@@ -145,7 +160,7 @@ function changeKey(
 
 async function update(tx: Queryable, { id }: ApiKeyRow, settings: Partial<KeySettings>): Promise<void> {
   await updateApiKey(tx, id, settings)
-  if (settings.scopes || settings.allowedOrigins) await revokeClientSecrets(tx, id)
+  if (settings.scopes || settings.allowedOrigins || settings.allowedModels) await revokeClientSecrets(tx, id)
 }
 
 const replaced = ({ id, rotated_to: successor }: ApiKeyRow): Error =>

@@ -5,21 +5,16 @@ import { testModelPrefix } from '#contract/models.ts'
 import { type ProviderModelInput, providerModelsMax } from '#contract/providers.ts'
 import { zeroUsd } from '#core/money.ts'
 import type { Queryable } from '#storage/database.ts'
-import {
-  addRoute,
-  currentPrice,
-  dropRoutes,
-  insertPrice,
-  type PriceDraft,
-  type PriceRow,
-  upsertModel,
-} from '#storage/models.ts'
+import { addRoute, dropRoutes, upsertModel } from '#storage/models.ts'
+import { currentPrices, insertPrices, marginOf, type PriceDraft, type PriceRow } from '#storage/prices.ts'
 import { readUsd } from './amounts.ts'
 import { discoverModels, type Upstream } from './discover-models.ts'
 import { knownPrices } from './known-prices.ts'
+import { isSameSet, raised } from './price-sets.ts'
 import { freeSource, isNominal, knownPriceSource, operatorSource } from './price-sources.ts'
 
-export type PriceOffer = { readonly price: PriceDraft; readonly source: string }
+/** A price set: what holds from now on, and what begins later. */
+export type PriceOffer = { readonly prices: readonly PriceDraft[]; readonly source: string }
 export type ChosenModel = ProviderModelInput & {
   /** Undefined: nobody knows. */
   readonly offer: PriceOffer | undefined
@@ -43,12 +38,12 @@ export async function chooseModels(upstream: Upstream, choice: Choice): Promise<
   const lookUp = await knownPrices(upstream)
   return chosen.map(model => {
     const known = free ? undefined : lookUp(model.upstream_model ?? model.name)
-    const listed = known && { price: known, source: knownPriceSource }
+    const listed = known && { prices: known, source: knownPriceSource }
     return { ...model, offer: givenPrice(model) ?? (free ? freeOffer : listed) }
   })
 }
 
-const freeOffer = { price: { input: zeroUsd, cachedInput: zeroUsd, output: zeroUsd }, source: freeSource }
+const freeOffer = { prices: [{ input: zeroUsd, cachedInput: zeroUsd, output: zeroUsd }], source: freeSource }
 
 function checkModel(model: ProviderModelInput, path: string): void {
   if (model.name.startsWith(testModelPrefix)) {
@@ -72,7 +67,7 @@ function givenPrice(model: ProviderModelInput): PriceOffer | undefined {
     cachedInput: model.cached_input_usd_per_million === undefined ? input : readUsd(model.cached_input_usd_per_million),
     output: readUsd(model.output_usd_per_million ?? 0),
   }
-  return { price, source: operatorSource }
+  return { prices: [price], source: operatorSource }
 }
 
 const tooMany = (count: number): Error =>
@@ -97,8 +92,9 @@ export async function saveModels(
 
 async function saveModel(tx: Queryable, provider: { id: ProviderId; name: string }, model: ChosenModel): Promise<void> {
   const { name, offer } = model
-  const current = await currentPrice(tx, name)
-  if (!offer && current && isNominal(current.source)) throw priceWanted(name)
+  const current = await currentPrices(tx, name)
+  const inForce = current.find(row => row.in_force)
+  if (!offer && inForce && isNominal(inForce.source)) throw priceWanted(name)
   await upsertModel(tx, {
     name,
     kind: model.kind,
@@ -107,17 +103,16 @@ async function saveModel(tx: Queryable, provider: { id: ProviderId; name: string
     outputTokensMax: model.output_tokens_max,
   })
   await addRoute(tx, name, { providerId: provider.id, upstreamModel: model.upstream_model ?? name })
-  if (offer && isNews(current, offer)) await insertPrice(tx, name, offer.price, offer.source)
+  if (!offer) return
+  const prices = offer.source === knownPriceSource ? raised(offer.prices, await marginOf(tx, name)) : offer.prices
+  if (isNews(current, inForce, { ...offer, prices })) await insertPrices(tx, name, prices, offer.source)
 }
 
 /** What the operator says always counts; a table's price never replaces one that the operator has set. */
-function isNews(current: PriceRow | undefined, { price, source }: PriceOffer): boolean {
-  if (!current) return true
-  const same =
-    current.input_nano_usd_per_million === price.input &&
-    current.cached_input_nano_usd_per_million === price.cachedInput &&
-    current.output_nano_usd_per_million === price.output
-  return !same && (source === operatorSource || source === current.source || isNominal(current.source))
+function isNews(current: readonly PriceRow[], inForce: PriceRow | undefined, { prices, source }: PriceOffer): boolean {
+  if (!inForce) return true
+  const replaces = source === operatorSource || source === inForce.source || isNominal(inForce.source)
+  return replaces && !isSameSet(current, prices)
 }
 
 const priceWanted = (model: string): Error =>

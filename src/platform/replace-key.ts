@@ -100,6 +100,7 @@ export async function mintLike(tx: Queryable, { secrets, wallClock }: Parts, { p
     scopes: old.scopes,
     allowedCidrs: old.allowed_cidrs,
     allowedOrigins: old.allowed_origins,
+    allowedModels: old.allowed_models,
     expiresAt: old.expires_at,
     rotateEveryDays: old.rotate_every_days,
     budgetKeyId: budgetOf(old),

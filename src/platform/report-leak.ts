@@ -2,12 +2,16 @@
 import { newId } from '#contract/ids.ts'
 import type { Grant } from '#core/grant.ts'
 import { parseKey, redactKey } from '#core/key-format.ts'
+import { findApiKey } from '#storage/api-keys.ts'
+import type { Queryable } from '#storage/database.ts'
 import { findGrant } from '#storage/grants.ts'
 import { disableLeakedKey, insertLeakReport, isNewLeak, type LeakReport } from '#storage/leak-reports.ts'
+import { ownerAddresses } from '#storage/mails.ts'
 import { findProject } from '#storage/projects.ts'
 import { hashKey } from '#storage/secrets.ts'
 import { change, type Source } from './change.ts'
 import { affectedBy } from './existing-key.ts'
+import { queueMail } from './mail/queue-mail.ts'
 import type { PlatformParts } from './platform.ts'
 
 type Parts = Pick<PlatformParts, 'database' | 'secrets' | 'wallClock'>
@@ -45,6 +49,7 @@ function keep(
     const affects = projectId === null ? [['api_key', keyId] as const] : await affectedBy(tx, projectId, keyId)
     const disabled = await disableLeakedKey(tx, keyId)
     await insertLeakReport(tx, { ...report, id: newId('leak_report'), wasLive: disabled })
+    await tellOwners(tx, { grant, report, project: project?.name ?? null, disabled })
     const leak = { source: report.source, url: report.url }
     const detail = { changes_requested: disabled ? { disabled, leak } : { leak } }
     return {
@@ -52,5 +57,19 @@ function keep(
       audit: [{ type: 'api_key.updated', project, resourceId: keyId, detail }],
       affects: disabled ? affects : [],
     }
+  })
+}
+
+async function tellOwners(
+  tx: Queryable,
+  found: { grant: Grant; report: LeakReport; project: string | null; disabled: boolean },
+): Promise<void> {
+  const { organizationId, projectId, keyId, redacted } = found.grant
+  const key = await findApiKey(tx, { organizationId, projectId }, keyId)
+  const { source, url } = found.report
+  await queueMail(tx, 'key_leaked', {
+    organizationId,
+    to: await ownerAddresses(tx, organizationId),
+    about: { keyId, redacted, name: key?.name ?? keyId, project: found.project, source, url, disabled: found.disabled },
   })
 }

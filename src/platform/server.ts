@@ -147,6 +147,10 @@ const readRaw = ({ body, headers }: FastifyRequest): RawBody => ({
 })
 
 function send(row: Endpoint, reply: FastifyReply, answer: unknown): FastifyReply {
-  if (isByteStream(row.answer)) return reply.type(row.answer.contentType).send(answer)
+  if (isByteStream(row.answer)) return reply.type(typeOf(answer) ?? row.answer.contentType).send(answer)
   return reply.type('application/json').send(JSON.stringify(answer))
 }
+
+/** Where the caller chooses among types, the stream says which one it is. */
+const typeOf = (stream: unknown): string | undefined =>
+  typeof stream === 'object' && stream !== null && 'contentType' in stream ? String(stream.contentType) : undefined

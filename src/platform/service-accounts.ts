@@ -99,7 +99,7 @@ export const serviceAccountHandlers: Handlers<typeof serviceAccounts> = {
     return change(parts, call, async tx => {
       const place = await openPlace(tx, grant, params.project_id)
       const account = existingAccount(await lockServiceAccount(tx, place.projectId, params.service_account_id))
-      const settings = { ...readKeySettings(body), ...(body.name !== undefined && { name: body.name }) }
+      const settings = { ...(await readKeySettings(tx, body)), ...(body.name !== undefined && { name: body.name }) }
       const made = await mintFor(tx, parts, { place, account, expiresIn: body.expires_in_seconds, settings })
       return {
         answer: showKey(made),

@@ -1,6 +1,7 @@
 /** Settings that an organization and each of its projects can have: whose they are, and how a change of them is told. */
 import type { OrganizationId, ProjectId } from '#contract/ids.ts'
 import type { Grant } from '#core/grant.ts'
+import type { AuthSubject } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
 import { findProject, type ProjectRow } from '#storage/projects.ts'
 import { activeProject, existing } from './active-project.ts'
@@ -37,3 +38,9 @@ export const settingChanged = (
   resourceId: id,
   detail: { changes_requested },
 })
+
+/** Whose grants carry the setting. */
+export const placeAffected = ({ id, project }: Place): readonly [AuthSubject, string] => [
+  project ? 'project' : 'organization',
+  id,
+]

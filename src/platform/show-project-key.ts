@@ -16,6 +16,7 @@ export const showProjectKey = (row: ApiKeyRow, nowMs: number) => ({
   scopes: row.scopes,
   allowed_cidrs: row.allowed_cidrs,
   allowed_origins: row.allowed_origins,
+  allowed_models: row.allowed_models,
   backup_of: row.backup_of as string | null,
   rotated_from: row.rotated_from as string | null,
   rotated_to: row.rotated_to as string | null,

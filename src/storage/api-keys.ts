@@ -1,7 +1,7 @@
 /** API keys as people manage them. What a key may do is read elsewhere (grants.ts); its secret is kept nowhere. */
 import type { ApiKeyId, OrganizationId, ProjectId, ServiceAccountId, UserId } from '#contract/ids.ts'
 import type { KeyKind } from '#core/key-format.ts'
-import { only, type Queryable, sql } from './database.ts'
+import { only, prepared, type Queryable, sql } from './database.ts'
 import { behindCursor, type Order, type Page, type PageRequest, rowsToRead, toPage } from './keyset.ts'
 
 export type ApiKeyRow = {
@@ -12,6 +12,7 @@ export type ApiKeyRow = {
   scopes: string[]
   allowed_cidrs: string[]
   allowed_origins: string[]
+  allowed_models: string[]
   created_at: Date
   expires_at: Date | null
   last_used_at: Date | null
@@ -41,6 +42,8 @@ export type KeySettings = {
   readonly scopes: readonly string[]
   readonly allowedCidrs: readonly string[]
   readonly allowedOrigins: readonly string[]
+  /** Empty: every model that the project may call. */
+  readonly allowedModels: readonly string[]
   readonly expiresAt: Date | null
   readonly rotateEveryDays: number | null
 }
@@ -90,7 +93,7 @@ const projectRole = `coalesce((select held.role from (
 
 const selectKeys = `select api_keys.id, api_keys.kind, api_keys.name, api_keys.redacted, api_keys.scopes,
     api_keys.allowed_cidrs::text[] as allowed_cidrs, api_keys.allowed_origins,
-    api_keys.created_at, api_keys.expires_at, api_keys.last_used_at, api_keys.disabled_at, api_keys.budget_key_id,
+    api_keys.allowed_models, api_keys.created_at, api_keys.expires_at, api_keys.last_used_at, api_keys.disabled_at, api_keys.budget_key_id,
     api_keys.backup_of, coalesce(ahead.id is not null and ahead.revoked_at is null, false) as asleep,
     api_keys.rotated_from, (select r.id from api_keys r where r.rotated_from = api_keys.id) as rotated_to,
     api_keys.minted_by, api_keys.rotate_every_days, api_keys.rotate_next_at, api_keys.owner_user_id,
@@ -102,20 +105,24 @@ const selectKeys = `select api_keys.id, api_keys.kind, api_keys.name, api_keys.r
     left join service_accounts s on s.id = api_keys.service_account_id
     left join api_keys ahead on ahead.id = api_keys.backup_of`
 
-/** Two conditions, so that each has its index: `is not distinct from` has none. */
-const ofPlace = (row: string, { projectId }: KeyPlace): string =>
-  `${row}.organization_id = $1 and
-    ${projectId === null ? `${row}.kind = 'admin' and $2::text is null` : `${row}.project_id = $2`}`
+type Level = 'project' | 'admin'
+const levelOf = ({ projectId }: KeyPlace): Level => (projectId === null ? 'admin' : 'project')
 
-const inPlace = (row: string, place: KeyPlace): string => `${ofPlace(row, place)} and ${row}.revoked_at is null`
+/** Two conditions, so that each has its index: `is not distinct from` has none. */
+const ofLevel = (row: string, level: Level): string =>
+  `${row}.organization_id = $1 and
+    ${level === 'admin' ? `${row}.kind = 'admin' and $2::text is null` : `${row}.project_id = $2`}`
+
+const livingOf = (level: Level): string => `${ofLevel('api_keys', level)} and api_keys.revoked_at is null`
+const inPlace = (place: KeyPlace): string => livingOf(levelOf(place))
 
 type Access = 'active' | 'inactive' | 'any'
 export type KeysRequest = PageRequest & { readonly ownerAccess?: Access }
 
 function keysPage(place: KeyPlace, { order, ownerAccess = 'any' }: KeysRequest): string {
   // A key that was revoked since the page before still says where the next one begins
-  const list = { table: 'api_keys', columns: ['created_at', 'id'], id: 'id', within: ofPlace('c', place) }
-  const listed = `${inPlace('api_keys', place)} and api_keys.minted_by is null`
+  const list = { table: 'api_keys', columns: ['created_at', 'id'], id: 'id', within: ofLevel('c', levelOf(place)) }
+  const listed = `${inPlace(place)} and api_keys.minted_by is null`
   const page = `${listed} and ${behindCursor(list, order, ['$3', '$4'])}`
   if (ownerAccess === 'any') return `${selectKeys} where ${page}`
   if (ownerAccess === 'active') return `${selectKeys} where ${ownerActive} and ${page}`
@@ -134,15 +141,21 @@ export async function listApiKeys(database: Queryable, place: KeyPlace, page: Ke
   return toPage(await database.query<ApiKeyRow>(sql(keysPage(place, page)), values), page)
 }
 
+const byId = (level: Level): string => `${selectKeys} where ${livingOf(level)} and api_keys.id = $3`
+/** To plan it takes far longer than to run it, and every change of a key asks for one row. */
+const keyById = {
+  project: prepared('project_key_by_id', byId('project')),
+  admin: prepared('admin_key_by_id', byId('admin')),
+}
+
 export async function findApiKey(database: Queryable, place: KeyPlace, id: string): Promise<ApiKeyRow | undefined> {
-  const text = `${selectKeys} where ${inPlace('api_keys', place)} and api_keys.id = $3`
-  const [row] = await database.query<ApiKeyRow>(sql(text), [place.organizationId, place.projectId, id])
+  const [row] = await database.query<ApiKeyRow>(keyById[levelOf(place)], [place.organizationId, place.projectId, id])
   return row
 }
 
 /** Holds the key as it is until the transaction ends, so that two callers cannot both replace it. */
 export async function lockApiKey(tx: Queryable, place: KeyPlace, id: string): Promise<ApiKeyRow | undefined> {
-  const lock = `select from api_keys where ${inPlace('api_keys', place)} and id = $3 for update`
+  const lock = `select from api_keys where ${inPlace(place)} and id = $3 for update`
   const locked = await tx.query(sql(lock), [place.organizationId, place.projectId, id])
   // Read after the lock and not with it: what another transaction did meanwhile is then in all of its columns
   return locked.length === 0 ? undefined : findApiKey(tx, place, id)
@@ -152,10 +165,9 @@ export async function insertApiKey(tx: Queryable, key: NewApiKey): Promise<void>
   await tx.query(
     sql(`insert into api_keys (id, kind, organization_id, project_id, owner_user_id, service_account_id, name, secret_hash,
            pepper_id, redacted, scopes, expires_at, allowed_cidrs, allowed_origins, budget_key_id, backup_of,
-           rotated_from, minted_by, rotate_every_days, rotate_next_at)
+           rotated_from, minted_by, rotate_every_days, allowed_models, rotate_next_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-           array(select network(block::inet) from unnest($13::text[]) block), $14, $15, $16, $17, $18, $19,
-           now() + make_interval(days => $19))`),
+           address_blocks($13), $14, $15, $16, $17, $18, $19, $20, now() + make_interval(days => $19))`),
     [
       key.id,
       key.kind,
@@ -176,6 +188,7 @@ export async function insertApiKey(tx: Queryable, key: NewApiKey): Promise<void>
       key.rotatedFrom,
       key.mintedBy,
       key.rotateEveryDays,
+      key.allowedModels,
     ],
   )
 }
@@ -184,17 +197,27 @@ export async function insertApiKey(tx: Queryable, key: NewApiKey): Promise<void>
 export async function updateApiKey(
   tx: Queryable,
   id: ApiKeyId,
-  { name, scopes, allowedCidrs, allowedOrigins, expiresAt, rotateEveryDays }: Partial<KeySettings>,
+  { name, scopes, allowedCidrs, allowedOrigins, expiresAt, rotateEveryDays, allowedModels }: Partial<KeySettings>,
 ): Promise<void> {
   await tx.query(
     sql(`update api_keys set updated_at = now(), name = coalesce($2, name), scopes = coalesce($3, scopes),
-           allowed_cidrs = case when $4::text[] is null then allowed_cidrs
-             else array(select network(block::inet) from unnest($4::text[]) block) end,
-           allowed_origins = coalesce($5, allowed_origins), expires_at = coalesce($6, expires_at),
+           allowed_cidrs = case when $4::text[] is null then allowed_cidrs else address_blocks($4) end,
+           allowed_origins = coalesce($5, allowed_origins), allowed_models = coalesce($9, allowed_models),
+           expires_at = coalesce($6, expires_at),
            rotate_every_days = case when $7 then $8 else rotate_every_days end,
            rotate_next_at = case when $7 then now() + make_interval(days => $8) else rotate_next_at end
          where id = $1`),
-    [id, name, scopes, allowedCidrs, allowedOrigins, expiresAt, rotateEveryDays !== undefined, rotateEveryDays],
+    [
+      id,
+      name,
+      scopes,
+      allowedCidrs,
+      allowedOrigins,
+      expiresAt,
+      rotateEveryDays !== undefined,
+      rotateEveryDays,
+      allowedModels,
+    ],
   )
 }
 
@@ -207,7 +230,7 @@ export async function setDisabled(tx: Queryable, id: ApiKeyId, disabled: boolean
 /** The row stays: usage names it. False when there is no such living key. */
 export async function revokeApiKey(tx: Queryable, place: KeyPlace, id: string, reason?: string): Promise<boolean> {
   const text = `update api_keys set revoked_at = now(), revoke_reason = $4
-    where ${inPlace('api_keys', place)} and id = $3 returning id`
+    where ${inPlace(place)} and id = $3 returning id`
   return (await tx.query(sql(text), [place.organizationId, place.projectId, id, reason])).length > 0
 }
 
@@ -219,12 +242,12 @@ export async function revokeByHash(tx: Queryable, secretHash: Buffer): Promise<A
 }
 
 /**
- * Admin keys that people hold and that live on, besides this one. What machines mint for themselves does not count: it
+ * Admin keys that people hold and that work, besides this one. What machines mint for themselves does not count: it
  * goes when they stop. Locks the organization, so that two callers cannot each leave it to the other's key.
  */
 export async function countOtherAdminKeys(tx: Queryable, organization: OrganizationId, id: string): Promise<number> {
   await tx.query(sql('select from organizations where id = $1 for update'), [organization])
   const text = `select count(*) as count from api_keys where organization_id = $1 and kind = 'admin' and id <> $2
-    and revoked_at is null and owner_user_id is not null and (expires_at is null or expires_at > now())`
+    and revoked_at is null and disabled_at is null and owner_user_id is not null and (expires_at is null or expires_at > now())`
   return Number(only(await tx.query<{ count: bigint }>(sql(text), [organization, id])).count)
 }

@@ -11,9 +11,14 @@ export const authChannel = 'keyhouse_auth'
 /** A node that is further behind than this forgets everything instead of reading on. */
 export const authEventsMax = 1000
 
+/** One row without an event where nothing is new: the time is always told. */
 const eventsAfter = prepared(
   'auth_events_after',
-  `select id, subject_kind, subject_id from auth_events where id > $1 order by id limit ${authEventsMax + 1}`,
+  `select e.id, e.subject_kind, e.subject_id, clock_timestamp() as told_at
+   from (values (1)) as always
+     left join (select id, subject_kind, subject_id from auth_events where id > $1 order by id limit ${authEventsMax + 1}) e
+       on true
+   order by e.id`,
 )
 const newestEvent = prepared('auth_events_newest', 'select coalesce(max(id), 0) as id from auth_events')
 
@@ -22,8 +27,20 @@ export async function recordAuthEvent(tx: Queryable, kind: AuthSubject, id: stri
   await tx.query(sql('select record_auth_event($1, $2)'), [kind, id])
 }
 
-export const authEventsAfter = (database: Queryable, id: bigint): Promise<AuthEvent[]> =>
-  database.query<AuthEvent>(eventsAfter, [id])
+export type AuthNews = {
+  readonly events: readonly AuthEvent[]
+  /** What the database's clock said: milliseconds since 1970. */
+  readonly toldAtMs: number
+}
+
+type NewsRow = (AuthEvent | { readonly id: null }) & { readonly told_at: Date }
+
+export async function authEventsAfter(database: Queryable, id: bigint): Promise<AuthNews> {
+  const rows = await database.query<NewsRow>(eventsAfter, [id])
+  const [first] = rows
+  if (!first) throw new Error('the database told no time')
+  return { events: rows.filter(row => row.id !== null), toldAtMs: first.told_at.getTime() }
+}
 
 export async function newestAuthEvent(database: Queryable): Promise<bigint> {
   const [row] = await database.query<{ id: bigint }>(newestEvent)

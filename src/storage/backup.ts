@@ -21,7 +21,7 @@ import {
   trailerLine,
 } from './backup-format.ts'
 import { packSecrets } from './backup-secrets.ts'
-import { backupTables, quoted, readSchemaNumber, readTables } from './backup-tables.ts'
+import { type BackupTable, backupTables, quoted, readSchemaNumber, readTables } from './backup-tables.ts'
 import { type Database, type Queryable, sql } from './database.ts'
 import { onOwnConnection } from './own-connection.ts'
 import type { Secrets } from './secrets.ts'
@@ -85,10 +85,10 @@ async function* backupText(
     return text
   }
   yield digested(headerLine(header))
-  for (const { name } of header.tables) {
+  for (const { name, columns } of header.tables) {
     yield digested(tableLine(name))
     let count = 0
-    for await (const rows of rowsOf(session, name)) {
+    for await (const rows of rowsOf(session, { name, columns })) {
       count += rows.length
       yield digested(rows.map(rowLine).join(''))
     }
@@ -97,9 +97,9 @@ async function* backupText(
   yield trailerLine({ rows: Object.fromEntries(counts), digest: digest.digest('hex') })
 }
 
-async function* rowsOf(session: Queryable, table: string): AsyncGenerator<string[]> {
-  const name = quoted([table])
-  await session.query(sql(`declare rows_of no scroll cursor for select row_to_json(t)::text as row from ${name} t`))
+async function* rowsOf(session: Queryable, { name, columns }: BackupTable): AsyncGenerator<string[]> {
+  const table = `(select ${quoted(columns)} from ${quoted([name])})`
+  await session.query(sql(`declare rows_of no scroll cursor for select row_to_json(t)::text as row from ${table} t`))
   for (;;) {
     const rows = await session.query<{ row: string }>(sql(`fetch forward ${fetchRows} from rows_of`))
     if (rows.length === 0) break

@@ -1,9 +1,9 @@
 /** Reads all models, routes, aliases, prices and providers at once, in one snapshot, with the credentials opened. */
 import type { ProviderId } from '#contract/ids.ts'
 import type { Catalogue, Model, ModelKind, Target } from '#core/catalogue.ts'
-import { nanoUsd } from '#core/money.ts'
-import type { Price } from '#core/pricing.ts'
+import type { DatedPrice } from '#core/price.ts'
 import { prepared, type Queryable } from './database.ts'
+import { inOrder, type PriceRow, pricesInForce, toDatedPrice } from './prices.ts'
 import { type Secrets, unseal } from './secrets.ts'
 
 type ModelRow = {
@@ -13,10 +13,6 @@ type ModelRow = {
   created_at: Date
   context_tokens_max: number | null
   output_tokens_max: number | null
-  price_id: bigint | null
-  input_nano_usd_per_million: bigint
-  cached_input_nano_usd_per_million: bigint
-  output_nano_usd_per_million: bigint
 }
 
 type RouteRow = {
@@ -29,14 +25,8 @@ type RouteRow = {
   credential_sealed: Buffer | null
 }
 
-const allModels = prepared(
-  'catalogue_models',
-  `select m.*, p.id as price_id, p.input_nano_usd_per_million, p.cached_input_nano_usd_per_million,
-     p.output_nano_usd_per_million
-   from models m left join lateral (
-     select * from prices where model = m.name and effective_from <= now() order by effective_from desc, id desc limit 1
-   ) p on true order by m.name`,
-)
+const allModels = prepared('catalogue_models', 'select * from models order by name')
+const allPrices = prepared('catalogue_prices', `${pricesInForce} ${inOrder}`)
 const allRoutes = prepared(
   'catalogue_routes',
   `select r.model, r.upstream_model, v.id as provider_id, v.name as provider_name, v.adapter, v.base_url,
@@ -51,14 +41,17 @@ export async function readCatalogue(
   secrets: Secrets,
   onUnreadable: (provider: string, cause: unknown) => void,
 ): Promise<Catalogue> {
-  const [models, routes, aliases] = await Promise.all([
+  const [models, prices, routes, aliases] = await Promise.all([
     database.query<ModelRow>(allModels),
+    database.query<PriceRow>(allPrices),
     database.query<RouteRow>(allRoutes),
     database.query<{ alias: string; model: string }>(allAliases),
   ])
   const targets = targetsByModel(routes, secrets, onUnreadable)
+  const priced = Map.groupBy(prices, row => row.model)
+  const pricesOf = (name: string): DatedPrice[] => (priced.get(name) ?? []).map(toDatedPrice)
   return {
-    models: new Map(models.map(row => [row.name, toModel(row, targets.get(row.name) ?? [])])),
+    models: new Map(models.map(row => [row.name, toModel(row, targets.get(row.name) ?? [], pricesOf(row.name))])),
     aliases: new Map(aliases.map(row => [row.alias, row.model])),
   }
 }
@@ -90,20 +83,13 @@ const toTarget = (row: RouteRow, secrets: Secrets): Target => ({
   upstreamModel: row.upstream_model,
 })
 
-const toModel = (row: ModelRow, targets: readonly Target[]): Model => ({
+const toModel = (row: ModelRow, targets: readonly Target[], prices: readonly DatedPrice[]): Model => ({
   name: row.name,
   kind: row.kind,
   ownedBy: row.owned_by,
   createdAt: Math.floor(row.created_at.getTime() / 1000),
   contextTokensMax: row.context_tokens_max,
   outputTokensMax: row.output_tokens_max,
-  price: row.price_id === null ? null : toPrice(row, row.price_id),
+  prices,
   targets,
-})
-
-const toPrice = (row: ModelRow, id: bigint): Price => ({
-  id: id.toString(),
-  inputNanoUsdPerMillion: nanoUsd(row.input_nano_usd_per_million),
-  cachedInputNanoUsdPerMillion: nanoUsd(row.cached_input_nano_usd_per_million),
-  outputNanoUsdPerMillion: nanoUsd(row.output_nano_usd_per_million),
 })

@@ -4,7 +4,7 @@
  * second server while the first one lives.
  */
 import { constants } from 'node:fs'
-import { access, mkdir, rmdir } from 'node:fs/promises'
+import { access, mkdir, readdir, rmdir } from 'node:fs/promises'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { lockDirectory } from './directory-lock.ts'
 import { makeRunDirectory } from './run-directory.ts'
@@ -27,6 +27,11 @@ export type DataPaths = {
   readonly secrets: string
   /** Unix sockets; outside the data directory when its path is too long for one. */
   readonly run: string
+  /** What is one node's alone: its journal, its name. The data directory itself, or a worker's folder in it. */
+  readonly node: string
+  /** The sockets of the embedded model, and of this node's fake provider. */
+  readonly modelSocket: string
+  readonly fakeSocket: string
 }
 
 export type Machine = { readonly env: NodeJS.ProcessEnv; readonly platform: NodeJS.Platform; readonly home: string }
@@ -51,6 +56,33 @@ export async function openDataDirectory(given: string): Promise<DataDirectory> {
     lock.release()
     throw error
   }
+}
+
+export type SharedDirectory = Pick<DataDirectory, 'path' | 'paths'>
+
+/** A worker's part of the data directory that its primary holds: a folder of its own for what is one node's alone. */
+export async function openWorkerDirectory({ path, paths }: SharedDirectory, worker: number): Promise<DataDirectory> {
+  const node = join(path, 'workers', String(worker))
+  await makePrivate(node)
+  // A worker of a primary that was killed may need a moment to end; until then the journal is its own.
+  const lock = lockDirectory(node)
+  const journal = join(node, 'journal')
+  const fakeSocket = join(paths.run, `fake-${worker}.sock`)
+  return { path, paths: { ...paths, node, journal, fakeSocket }, release: async () => lock.release() }
+}
+
+/**
+ * The folders of this installation's nodes that a start with so many workers does not run: what they left in their journals
+ * is for somebody else to take up.
+ */
+export async function unusedNodes(path: string, workers: number): Promise<string[]> {
+  const names = await readdir(join(path, 'workers')).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []
+    throw error
+  })
+  const alone = workers === 1
+  const unused = names.filter(name => alone || Number(name) > workers).map(name => join(path, 'workers', name))
+  return alone ? unused : [path, ...unused]
 }
 
 async function makePrivate(path: string): Promise<void> {
@@ -78,12 +110,16 @@ async function makeFolders(path: string): Promise<void> {
 }
 
 async function makePaths(path: string): Promise<DataPaths> {
+  const run = makeRunDirectory(path)
   const paths = {
     postgres: join(path, 'postgres'),
     journal: join(path, 'journal'),
     models: join(path, 'models'),
     secrets: join(path, 'secrets.json'),
-    run: makeRunDirectory(path),
+    run,
+    node: path,
+    modelSocket: join(run, 'model.sock'),
+    fakeSocket: join(run, 'fake.sock'),
   }
   // postgres is not made here: that it exists means that the database in it is complete
   for (const folder of [paths.journal, paths.models]) await mkdir(folder, { recursive: true, mode: 0o700 })

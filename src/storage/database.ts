@@ -37,6 +37,20 @@ const types = {
     oid === int8 ? BigInt : (pg.types.getTypeParser(oid, format) as (text: string) => unknown),
 }
 
+const endMsMax = 1_000
+
+/** A server that hangs never hears the goodbye: it is waited for a moment, then the connection is dropped. */
+class Client extends pg.Client {
+  override end(): Promise<void>
+  override end(done: (error: Error) => void): void
+  override end(done?: (error: Error) => void): Promise<void> | void {
+    const { connection } = this
+    const timer = setTimeout(() => connection.stream.destroy(), endMsMax)
+    connection.once('end', () => clearTimeout(timer))
+    return done ? super.end(done) : super.end().finally(() => clearTimeout(timer))
+  }
+}
+
 export function openDatabase(settings: DatabaseSettings, onError: (error: Error) => void): Database {
   const config: pg.PoolConfig = {
     ...settings.connection,
@@ -48,7 +62,7 @@ export function openDatabase(settings: DatabaseSettings, onError: (error: Error)
     query_timeout: settings.statementTimeoutMs + 1000,
     keepAlive: true,
   }
-  const pool = new pg.Pool({ ...config, max: settings.connectionsMax })
+  const pool = new pg.Pool({ ...config, Client, max: settings.connectionsMax })
   let closing = false
   // The pool's sockets outlive its end by a moment: what the stopping server says to them is no failure
   pool.on('error', error => {
@@ -59,7 +73,7 @@ export function openDatabase(settings: DatabaseSettings, onError: (error: Error)
     query: (statement, values) => run(pool, statement, values),
     transaction: work => transact(pool, work),
     async connect() {
-      const client = new pg.Client({ ...config, query_timeout: undefined, statement_timeout: undefined })
+      const client = new Client({ ...config, query_timeout: undefined, statement_timeout: undefined })
       client.on('error', onError)
       await client.connect()
       return client

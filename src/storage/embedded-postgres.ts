@@ -67,7 +67,7 @@ const lastLinesMax = 20
 const settings = {
   listen_addresses: '',
   unix_socket_permissions: '0700',
-  max_connections: '40',
+  max_connections: '100',
   // memory and processes
   shared_buffers: '48MB',
   huge_pages: 'off',

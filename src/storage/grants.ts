@@ -3,10 +3,13 @@ import { X509Certificate } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import { type HostedTool, hostedTools } from '#contract/hosted-tool-permissions.ts'
 import type { ApiKeyId, OrganizationId, ProjectId, UserId } from '#contract/ids.ts'
-import type { Grant, KeyState, ModelPermissions, Restriction, ScopeLimits } from '#core/grant.ts'
+import type { Grant, KeyState, ModelPermissions, Restriction } from '#core/grant.ts'
 import type { KeyKind } from '#core/key-format.ts'
 import { type OrganizationRole, type ProjectRole, permissionsOf } from '#core/roles.ts'
+import type { Period } from '#core/spending.ts'
+import type { TierName } from '#core/usage-tiers.ts'
 import { prepared, type Queryable } from './database.ts'
+import { type LimitsRow, limitsByModel } from './rate-limits.ts'
 
 type GrantRow = {
   id: ApiKeyId
@@ -24,6 +27,9 @@ type GrantRow = {
   service_account_id: string | null
   service_account_deleted: boolean
   budget_key_id: ApiKeyId | null
+  organization_spend_limit: boolean
+  project_spend_limit: boolean
+  key_budget_period: Period | null
   scopes: string[]
   expires_at: Date | null
   revoked: boolean
@@ -32,14 +38,15 @@ type GrantRow = {
   restrictions: { scope: string; cidrs: string[]; origins: string[] }[] | null
   allowed_cidrs: string[]
   allowed_origins: string[]
+  allowed_models: string[]
   model_mode: 'allow_list' | 'deny_list' | null
   model_ids: string[] | null
   tools: Partial<Record<HostedTool, boolean>> | null
   certificates: { fingerprint: string; content: string }[] | null
-  limits: LimitRow[] | null
+  usage_tier: TierName | null
+  capture_bytes_max: number | null
+  limits: LimitsRow[] | null
 }
-
-type LimitRow = { scope: string; model: string; requests: number | null; tokens: number | null }
 
 /** The roles of one principal in the key's project: directly, and for a person through groups. */
 const projectRoles = `array(
@@ -58,9 +65,8 @@ const assigned = `array(
           select k.owner_user_id union all select k.service_account_id
           union all select gu.group_id from group_users gu where gu.user_id = k.owner_user_id)))`
 
-const limits = `(select json_agg(json_build_object('scope', l.scope_id, 'model', l.model,
-      'requests', l.requests_per_minute, 'tokens', l.tokens_per_minute))
-    from rate_limits l where l.scope_id in (k.organization_id, k.project_id))`
+const limits = `(select json_agg(to_json(l)) from rate_limits l
+    where l.scope_id in (k.organization_id, k.project_id, coalesce(k.budget_key_id, k.id)))`
 
 const restrictions = `(select json_agg(json_build_object('scope', p.scope_id, 'cidrs', p.allowed_cidrs::text[],
       'origins', p.allowed_origins))
@@ -77,12 +83,16 @@ const grantByHash = prepared(
      coalesce(u.removed_at is not null, false) as owner_removed, u.role as organization_role,
      ${projectRoles} as project_roles, ${assigned} as assigned,
      k.service_account_id, coalesce(s.deleted_at is not null, false) as service_account_deleted,
-     k.budget_key_id, k.scopes, least(k.expires_at, minter.expires_at) as expires_at,
+     k.budget_key_id, b.period as key_budget_period,
+     o.usage_cap_nano_usd is not null or exists (select from spend_limits where scope_id = k.organization_id)
+       as organization_spend_limit,
+     exists (select from spend_limits where scope_id = k.project_id) as project_spend_limit, k.scopes, least(k.expires_at, minter.expires_at) as expires_at,
      k.revoked_at is not null or coalesce(minter.revoked_at is not null, false) as revoked,
      k.disabled_at is not null or coalesce(minter.disabled_at is not null, false) as disabled,
      coalesce(primary_key.revoked_at is null and primary_key.id is not null, false) as asleep,
-     k.allowed_cidrs::text[] as allowed_cidrs, k.allowed_origins, ${restrictions} as restrictions,
-     m.mode as model_mode, m.model_ids, t.tools, ${certificates} as certificates, ${limits} as limits
+     k.allowed_cidrs::text[] as allowed_cidrs, k.allowed_origins, k.allowed_models, ${restrictions} as restrictions,
+     m.mode as model_mode, m.model_ids, t.tools, ${certificates} as certificates, o.usage_tier, ${limits} as limits,
+     payload_bytes_max(k.project_id, k.organization_id) as capture_bytes_max
    from api_keys k
      join organizations o on o.id = k.organization_id
      left join projects p on p.id = k.project_id
@@ -90,6 +100,7 @@ const grantByHash = prepared(
      left join service_accounts s on s.id = k.service_account_id
      left join api_keys minter on minter.id = k.minted_by
      left join api_keys primary_key on primary_key.id = k.backup_of
+     left join key_budgets b on b.key_id = coalesce(k.budget_key_id, k.id)
      left join model_permissions m on m.project_id = k.project_id
      left join hosted_tool_permissions t on t.project_id = k.project_id
    where k.secret_hash = $1`,
@@ -114,15 +125,24 @@ function toGrant(row: GrantRow): Grant {
     userId: row.owner_user_id,
     serviceAccountId: row.service_account_id,
     budgetKeyId: row.budget_key_id ?? row.id,
+    spendLimits: {
+      organization: row.organization_spend_limit,
+      project: row.project_spend_limit,
+      key: row.key_budget_period,
+    },
     scopes: row.scopes,
     permissions: permissionsOf(heldBy(row)),
     expiresAtMs: row.expires_at?.getTime() ?? null,
     restrictions: restrictionsOf(row),
     modelPermissions: modelPermissionsOf(row),
+    allowedModels: row.allowed_models,
     disabledTools: hostedTools.filter(tool => row.tools?.[tool] === false),
     certificates: (row.certificates ?? []).map(sharedCertificate),
-    organizationLimits: limitsOf(row.limits, row.organization_id),
-    projectLimits: limitsOf(row.limits, row.project_id),
+    usageTier: row.usage_tier,
+    organizationLimits: limitsByModel(row.limits, row.organization_id),
+    projectLimits: limitsByModel(row.limits, row.project_id),
+    keyLimits: limitsByModel(row.limits, row.budget_key_id ?? row.id),
+    capture: row.capture_bytes_max === null ? null : { bytesMax: row.capture_bytes_max },
   }
 }
 
@@ -178,31 +198,14 @@ function sharedCertificate({ fingerprint, content }: { fingerprint: string; cont
   return certificate
 }
 
-function limitsOf(rows: LimitRow[] | null, scope: string | null): Map<string, Partial<ScopeLimits>> {
-  const found = new Map<string, Partial<ScopeLimits>>()
-  for (const row of rows ?? []) {
-    if (row.scope !== scope) continue
-    found.set(row.model, {
-      ...(row.requests !== null && { requestsPerMinute: row.requests }),
-      ...(row.tokens !== null && { tokensPerMinute: row.tokens }),
-    })
-  }
-  return found
-}
-
 const grantsById = prepared('grants_by_id', 'select secret_hash from api_keys where id = any($1::text[])')
 
 /**
- * Those of the keys that may no longer be used. Asked when something changed while they had calls in flight, so it is the
- * same answer that a new call would get, and not a shorter one that could differ.
+ * The grants of these keys; a key that is gone has none. Asked when something changed while they had calls in flight, so
+ * it is the same answer that a new call would get, and not a shorter one that could differ.
  */
-export async function findDeadKeys(
-  database: Queryable,
-  keys: readonly ApiKeyId[],
-  isAlive: (grant: Grant) => boolean,
-): Promise<ApiKeyId[]> {
+export async function findGrants(database: Queryable, keys: readonly ApiKeyId[]): Promise<Map<ApiKeyId, Grant>> {
   const rows = await database.query<{ secret_hash: Buffer }>(grantsById, [keys])
   const grants = await Promise.all(rows.map(row => findGrant(database, row.secret_hash)))
-  const alive = new Set(grants.filter(grant => grant !== undefined && isAlive(grant)).map(grant => grant?.keyId))
-  return keys.filter(key => !alive.has(key))
+  return new Map(grants.filter(grant => grant !== undefined).map(grant => [grant.keyId, grant]))
 }

@@ -1,7 +1,8 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { Journal, type JournalSink } from './journal.ts'
 
 let directory = ''
@@ -12,7 +13,10 @@ beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'keyhouse-journal-'))
   errors.length = 0
 })
-afterEach(() => rm(directory, { recursive: true }))
+afterEach(async () => {
+  vi.useRealTimers()
+  await rm(directory, { recursive: true })
+})
 
 const open = (sink: JournalSink, settings: Partial<{ segmentBytesMax: number; bytesMax: number }> = {}) =>
   Journal.open({ directory, segmentBytesMax: 1_000_000, bytesMax: 10_000_000, ...settings }, sink, onError)
@@ -101,6 +105,58 @@ test('appends that come together share a write', async () => {
   await journal.flush(5_000)
   await journal.close()
   expect(new Set(delivered).size).toBe(500)
+})
+
+const onDisk = (): string =>
+  readdirSync(directory)
+    .map(name => readFileSync(join(directory, name), 'utf8'))
+    .join('')
+
+test('records that share a write are all on the disk before any of their calls goes on', async () => {
+  const journal = await open(away)
+  const seen = await Promise.all(Array.from({ length: 20 }, (_, id) => journal.append({ id }).then(onDisk)))
+  // The first went alone, and the others together while its write was under way
+  expect(seen[0]).toContain('{"id":0}')
+  for (const disk of seen.slice(1)) for (let id = 0; id < 20; id += 1) expect(disk).toContain(`{"id":${id}}`)
+  await journal.close()
+})
+
+test('a lone record is written at once, as often as one comes', async () => {
+  const journal = await open(away)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  for (let id = 0; id < 5; id += 1) {
+    await journal.append({ id })
+    expect(onDisk()).toContain(`{"id":${id}}`)
+  }
+  await journal.close()
+})
+
+test('what follows a shared write is gathered for a millisecond, and no longer', async () => {
+  const journal = await open(away)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  await Promise.all([journal.append({ id: 0 }), journal.append({ id: 1 }), journal.append({ id: 2 })])
+  const later = [journal.append({ id: 3 }), journal.append({ id: 4 })]
+  await vi.advanceTimersByTimeAsync(0)
+  expect(onDisk()).not.toContain('{"id":3}')
+  await vi.advanceTimersByTimeAsync(1)
+  await Promise.all(later)
+  expect(onDisk()).toContain('{"id":3}')
+  const closed = journal.close()
+  await vi.advanceTimersByTimeAsync(1)
+  await closed
+})
+
+test('records reach the database while calls end without a pause', async () => {
+  const delivered: string[] = []
+  const journal = await open(into(delivered))
+  let isOver = false
+  const busy = Array.from({ length: 4 }, async (_, client) => {
+    while (!isOver) await Promise.all([journal.append({ client }), journal.append({ client })])
+  })
+  await expect.poll(() => delivered.length, { timeout: 2_000 }).toBeGreaterThan(0)
+  isOver = true
+  await Promise.all(busy)
+  await journal.close()
 })
 
 test('a flush that cannot finish says what is left', async () => {

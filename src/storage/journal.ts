@@ -3,8 +3,9 @@
  * until the database has it.
  *
  * Records are lines of `<crc32 in hex> <json>` in numbered segment files. Appends are grouped: all that arrives while one
- * write is under way goes out with the next, and each write is durable when it returns (O_DSYNC). A torn last line is of
- * an append that nobody was told about. The database takes records by event id, so replaying too much is harmless.
+ * write is under way, and shortly after one that several shared, goes out with the next. Each write is durable when it
+ * returns (O_DSYNC). A torn last line is of an append that nobody was told about. The database takes records by event id,
+ * so replaying too much is harmless.
  *
  * It never drops a record, and it never grows past `bytesMax`: then `refusal` says why, and no new call is admitted.
  */
@@ -40,6 +41,8 @@ type Waiting = { readonly json: string; readonly segment: Segment }
 const batchMax = 2000
 /** Between deliveries, so that a quiet node sends small batches and a busy one large ones. */
 const deliverEveryMs = 100
+/** How long records are gathered after a write that several shared: a write costs much, and a longer one hardly more. */
+const gatherMs = 1
 /** A disk that refused is tried again this often, with so much that a few calls would fit. */
 const probeEveryMs = 500
 const probeBytes = 64 * 1024
@@ -192,23 +195,30 @@ export class Journal {
     while (this.#appends.length > 0) {
       const group = this.#appends
       this.#appends = []
-      try {
-        const segment = await this.#write(group)
-        for (const { json, done } of group) {
-          segment.waiting += 1
-          this.#waiting.push({ json, segment })
-          done()
-        }
-        this.#writeError = undefined
-      } catch (error) {
-        this.#writeError = `the journal cannot be written: ${error instanceof Error ? error.message : error}`
-        this.#onError('the usage journal cannot be written', error)
-        for (const { failed } of group) failed(error)
-      }
+      await this.#writeGroup(group)
+      // Here, not after the loop: under load that comes to no end
+      this.#scheduleDelivery(deliverEveryMs)
+      // One alone never keeps the next waiting; where several came together, more are likely to follow
+      if (group.length > 1 && !this.#closed) await new Promise(resolve => setTimeout(resolve, gatherMs))
     }
     this.#writing = undefined
-    this.#scheduleDelivery(deliverEveryMs)
     if (this.#writeError) this.#scheduleProbe()
+  }
+
+  async #writeGroup(group: readonly Append[]): Promise<void> {
+    try {
+      const segment = await this.#write(group)
+      for (const { json, done } of group) {
+        segment.waiting += 1
+        this.#waiting.push({ json, segment })
+        done()
+      }
+      this.#writeError = undefined
+    } catch (error) {
+      this.#writeError = `the journal cannot be written: ${error instanceof Error ? error.message : error}`
+      this.#onError('the usage journal cannot be written', error)
+      for (const { failed } of group) failed(error)
+    }
   }
 
   /** While the disk refuses, no call is admitted whose record could find out that it has room again. */

@@ -52,8 +52,7 @@ export async function saveKeyPolicy(tx: Queryable, scope: Scope, change: KeyPoli
   await tx.query(sql('insert into key_policies (scope_id) values ($1) on conflict do nothing'), [scope])
   const { allowedCidrs, allowedOrigins, keyLifetimeSecondsMax: lifetime, serviceAccountsOnly } = change
   const text = `update key_policies set updated_at = now(),
-      allowed_cidrs = case when $2::text[] is null then allowed_cidrs
-        else array(select network(block::inet) from unnest($2::text[]) block) end,
+      allowed_cidrs = case when $2::text[] is null then allowed_cidrs else address_blocks($2) end,
       allowed_origins = coalesce($3, allowed_origins),
       key_lifetime_seconds_max = case when $4 then $5 else key_lifetime_seconds_max end,
       service_accounts_only = coalesce($6, service_accounts_only)

@@ -18,8 +18,10 @@ export type GrownLease = {
   readonly capped: boolean
   /** This node was given up for lost, and the lease was taken back: it needs a new one. */
   readonly closed: boolean
-  /** The lease's newest: a return names it, so that one that comes too late does nothing. */
+  /** The lease's newest. The next request names it, so that one that was given up and comes too late does nothing. */
   readonly movement: number
+  /** The lease has moved since: it is told how it stands, and nothing was added. */
+  readonly overtaken: boolean
   /** Until the database must be asked again, whatever is left: some of the credit ends. Null: as long as something is. */
   readonly endsInMs: number | null
 }
@@ -28,6 +30,8 @@ export type LeaseRequest = {
   readonly lease: LeaseId
   readonly account: SpendAccount
   readonly node: string
+  /** The lease's newest movement that this node has heard of. Undefined: whatever it is. */
+  readonly movement?: number
   /** What is needed beyond what the lease has. */
   readonly need: NanoUsd
   /** What would be good to have. */
@@ -45,21 +49,31 @@ type GrownRow = {
   capped: boolean | null
   closed: boolean
   movement: number | null
+  overtaken: boolean
   ends_in_ms: bigint | null
 }
 
-const grow = prepared('grow_lease', 'select * from grow_lease($1, $2, $3, $4, $5, $6, $7, $8, $9)')
+const grow = prepared('grow_lease', 'select * from grow_lease($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)')
 const openLeases = prepared('open_leases', 'select id from leases where node_id = $1 and closed_at is null')
 const giveBack = prepared('return_lease', 'select return_lease($1, $2, false, $3) as arrived')
 
 export async function growLease(database: Queryable, request: LeaseRequest): Promise<GrownLease> {
-  const { lease, account, node, need, want, least } = request
+  const { lease, account, node, movement, need, want, least } = request
   const place =
     account.kind === 'credit'
       ? [null, null, null]
       : [account.scope, account.period, new Date(account.startsAtMs).toISOString()]
   const row = only(
-    await database.query<GrownRow>(grow, [lease, account.organization, node, ...place, need, want, least]),
+    await database.query<GrownRow>(grow, [
+      lease,
+      account.organization,
+      node,
+      ...place,
+      need,
+      want,
+      least,
+      movement ?? null,
+    ]),
   )
   return {
     granted: nanoUsd(row.granted - row.returned),
@@ -69,6 +83,7 @@ export async function growLease(database: Queryable, request: LeaseRequest): Pro
     capped: row.capped === true,
     closed: row.closed,
     movement: row.movement ?? 0,
+    overtaken: row.overtaken,
     endsInMs: row.ends_in_ms === null ? null : Number(row.ends_in_ms),
   }
 }

@@ -1,7 +1,6 @@
 /** The catalogue as the operator manages it. What the gateway reads of it is in catalogue.ts. */
 import type { ProviderId } from '#contract/ids.ts'
 import type { ModelKind } from '#core/catalogue.ts'
-import type { NanoUsd } from '#core/money.ts'
 import { type Queryable, sql } from './database.ts'
 import { behindCursor, type Order, type Page, type PageRequest, rowsToRead, toPage } from './keyset.ts'
 
@@ -16,6 +15,9 @@ export type ModelRow = {
   input_nano_usd_per_million: bigint | null
   cached_input_nano_usd_per_million: bigint | null
   output_nano_usd_per_million: bigint | null
+  price_id: bigint | null
+  price_details: unknown
+  margin_basis_points: number | null
   routes: { provider: string; upstream_model: string }[]
   aliases: string[]
 }
@@ -29,13 +31,15 @@ export async function lockCatalogue(tx: Queryable): Promise<void> {
 
 const selectModels = `select models.name, models.kind, models.owned_by, models.context_tokens_max,
     models.output_tokens_max, p.effective_from, p.source, p.input_nano_usd_per_million,
-    p.cached_input_nano_usd_per_million, p.output_nano_usd_per_million,
+    p.cached_input_nano_usd_per_million, p.output_nano_usd_per_million, p.margin_basis_points,
+    p.id as price_id, p.details as price_details,
     coalesce((select json_agg(json_build_object('provider', v.name, 'upstream_model', r.upstream_model)
         order by r.position) from model_routes r join providers v on v.id = r.provider_id where r.model = models.name),
       '[]') as routes,
     array(select alias from model_aliases a where a.model = models.name order by alias) as aliases
   from models left join lateral (
-    select * from prices where model = models.name and effective_from <= now() order by effective_from desc, id desc limit 1
+    select * from prices where model = models.name and effective_from <= now() and daily_from is null
+    order by set_number desc, effective_from desc, id desc limit 1
   ) p on true`
 
 const modelList = { table: 'models', columns: ['name'], id: 'name', within: 'true' }
@@ -118,38 +122,6 @@ export async function deleteModel(tx: Queryable, name: string): Promise<boolean>
   return (await tx.query(sql('delete from models where name = $1 returning name'), [name])).length > 0
 }
 
-export type PriceDraft = { readonly input: NanoUsd; readonly cachedInput: NanoUsd; readonly output: NanoUsd }
-
-/** A new dated row, in nano-dollars per million tokens; the ones before it stay as they are. */
-export async function insertPrice(tx: Queryable, model: string, price: PriceDraft, source: string): Promise<void> {
-  await tx.query(
-    sql(`insert into prices (model, input_nano_usd_per_million, cached_input_nano_usd_per_million,
-           output_nano_usd_per_million, source) values ($1, $2, $3, $4, $5)`),
-    [model, price.input, price.cachedInput, price.output, source],
-  )
-}
-
-export type PriceRow = {
-  source: string
-  input_nano_usd_per_million: bigint
-  cached_input_nano_usd_per_million: bigint
-  output_nano_usd_per_million: bigint
-}
-
-/** What a model of this name costs, or would cost: prices outlive models, and hold again when one comes back. */
-export async function currentPrice(database: Queryable, model: string): Promise<PriceRow | undefined> {
-  const text = `select source, input_nano_usd_per_million, cached_input_nano_usd_per_million, output_nano_usd_per_million
-    from prices where model = $1 and effective_from <= now() order by effective_from desc, id desc limit 1`
-  const [row] = await database.query<PriceRow>(sql(text), [model])
-  return row
-}
-
-/** Whether the model ever had a price from there. Prices stay when models go, so this remembers what was once built in. */
-export async function wasPricedBy(database: Queryable, model: string, source: string): Promise<boolean> {
-  const text = 'select from prices where model = $1 and source = $2 limit 1'
-  return (await database.query(sql(text), [model, source])).length > 0
-}
-
 export type AliasRow = { alias: string; model: string }
 
 const aliasList = { table: 'model_aliases', columns: ['alias'], id: 'alias', within: 'true' }
@@ -163,6 +135,13 @@ export async function listAliases(database: Queryable, page: PageRequest): Promi
 
 export async function findAlias(database: Queryable, alias: string): Promise<AliasRow | undefined> {
   const [row] = await database.query<AliasRow>(sql('select alias, model from model_aliases where alias = $1'), [alias])
+  return row
+}
+
+/** One of these names that is an alias. */
+export async function firstAlias(database: Queryable, names: readonly string[]): Promise<AliasRow | undefined> {
+  const text = 'select alias, model from model_aliases where alias = any($1) order by array_position($1, alias) limit 1'
+  const [row] = await database.query<AliasRow>(sql(text), [names])
   return row
 }
 

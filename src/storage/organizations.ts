@@ -46,6 +46,16 @@ export async function firstOwner(database: Queryable, organization: Organization
   return row?.id
 }
 
+export async function organizationName(database: Queryable, id: OrganizationId): Promise<string> {
+  const rows = await database.query<{ name: string }>(sql('select name from organizations where id = $1'), [id])
+  return only(rows).name
+}
+
+export async function findOrganization(database: Queryable, id: string): Promise<OrganizationId | undefined> {
+  const [row] = await database.query<{ id: OrganizationId }>(sql('select id from organizations where id = $1'), [id])
+  return row?.id
+}
+
 export async function operatorOrganization(database: Queryable): Promise<OrganizationId | undefined> {
   const [row] = await database.query<{ id: OrganizationId }>(sql('select id from organizations where is_operator'))
   return row?.id

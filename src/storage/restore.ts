@@ -20,6 +20,7 @@ import { type Database, type Queryable, sql } from './database.ts'
 import { onOwnConnection } from './own-connection.ts'
 import { checkLedger, closeRestoredLeases, keepLiveLeases, reviveLiveLeases } from './restore-money.ts'
 import type { Secrets } from './secrets.ts'
+import { rebuildUsageRollups } from './usage-rollups.ts'
 
 export type RestoreOptions = {
   readonly database: Database
@@ -109,8 +110,10 @@ async function replace(session: Queryable, backup: OpenBackup, options: RestoreO
   await keepLiveLeases(session)
   const rows = await loosened(session, async () => {
     await session.query(sql(`truncate ${quoted(backupTables)}`))
+    await session.query(sql('truncate call_payloads'))
     return insertAll(session, tables, backup)
   })
+  await rebuildUsageRollups(session)
   for (const table of tables) await advanceIdentities(session, table)
   await checkLedger(session)
   await closeRestoredLeases(session)
@@ -141,14 +144,17 @@ async function beginLocked(session: Queryable): Promise<void> {
 
 /**
  * Without our triggers: the ledger's would add up balances that are restored themselves, others refuse to see history
- * written. And with the foreign keys of a table to itself (keys that replaced keys) looked at when all its rows are there.
+ * written. With the foreign keys of a table to itself (keys that replaced keys) looked at when all its rows are there. And
+ * with events that no transaction of this cluster has settled: rebuildUsageRollups takes those.
  */
 async function loosened<Result>(session: Queryable, work: () => Promise<Result>): Promise<Result> {
   const toItself = await session.query<ForeignKey>(foreignKeysToItself, [backupTables])
   for (const table of backupTables) await session.query(sql(`alter table ${quoted([table])} disable trigger user`))
   for (const key of toItself) await session.query(alterForeignKey(key, 'deferrable initially deferred'))
+  await session.query(sql('alter table only usage_events alter column settled_in drop default'))
   const result = await work()
   await session.query(sql('set constraints all immediate'))
+  await session.query(sql('alter table only usage_events alter column settled_in set default pg_current_xact_id()'))
   for (const key of toItself) await session.query(alterForeignKey(key, 'not deferrable'))
   for (const table of backupTables) await session.query(sql(`alter table ${quoted([table])} enable trigger user`))
   return result

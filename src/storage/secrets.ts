@@ -79,6 +79,7 @@ async function createSecrets(file: string): Promise<SecretsFile | undefined> {
 }
 
 const blockBytes = 64
+const digestBytes = 32
 const pads = new WeakMap<Buffer, { readonly inner: Buffer; readonly outer: Buffer }>()
 
 /** The pepper as HMAC's two blocks. */
@@ -96,14 +97,18 @@ function padsOf(pepper: Buffer): { inner: Buffer; outer: Buffer } {
 
 /**
  * What the database keeps of a key: HMAC-SHA-256 (RFC 2104), as two one-shot hashes, which is several times quicker than
- * `createHmac` and on the path of every request. Slow hashes would add nothing to 256 random bits.
+ * `createHmac` and on the path of every request. The digests come as text, a character for each byte (`binary` is node's
+ * old name for latin1): it makes that in half the time of a buffer. Slow hashes would add nothing to 256 random bits.
  */
 export function hashKey({ pepper }: Secrets, key: string): Buffer {
   const { inner, outer } = padsOf(pepper)
   const message = Buffer.allocUnsafe(blockBytes + Buffer.byteLength(key))
   inner.copy(message)
   message.write(key, blockBytes)
-  return hash('sha256', Buffer.concat([outer, hash('sha256', message, 'buffer')]), 'buffer')
+  const outerMessage = Buffer.allocUnsafe(blockBytes + digestBytes)
+  outer.copy(outerMessage)
+  outerMessage.write(hash('sha256', message, 'binary'), blockBytes, 'latin1')
+  return Buffer.from(hash('sha256', outerMessage, 'binary'), 'latin1')
 }
 
 const ivBytes = 12

@@ -14,6 +14,8 @@ const status = {
   data_dir: tmpdir(),
   database: { kind: 'embedded', version: '18.4', ok: true, latency_ms: 0.4, size_bytes: 12_000_000 },
   journal: { waiting: 0, bytes: 0, refusal: null, last_error: null, rejected: 0 },
+  ledger: { findings: 0 },
+  mail: { failed: 0 },
 }
 const model = { name: 'tinyllama', price: {}, local: { status: 'ready', percent: null } }
 const host = { name: 'openai', base_url: 'https://api.example/v1', credential_hint: '…abcd' }

@@ -3,6 +3,7 @@ import { type Api, list, projectKey, runOn, startApi } from '../testing.ts'
 
 const key = { id: 'key_1', name: 'laptop', expires_at: null, scopes: [], value: projectKey, status: 'active' }
 const path = '/v1/organization/projects/proj_a/api_keys/key_1'
+const admin = '/v1/organization/admin_api_keys/key_9'
 const account = { id: 'svc_acct_1', name: 'ci', role: 'member', created_at: 1_790_000_000 }
 const accounts = '/v1/organization/projects/proj_a/service_accounts'
 const accountKey = { id: 'key_2', name: 'Secret Key', value: projectKey }
@@ -29,6 +30,9 @@ beforeEach(async () => {
     [`POST ${path}/disable`]: { ...key, status: 'disabled' },
     [`POST ${path}/enable`]: key,
     'POST /v1/organization/projects/proj_a/api_keys': key,
+    [`GET ${admin}`]: { ...key, id: 'key_9' },
+    [`POST ${admin}/disable`]: { ...key, id: 'key_9' },
+    [`POST ${admin}/enable`]: { ...key, id: 'key_9' },
     [`GET ${accounts}`]: list([account]),
     [`POST ${accounts}`]: { ...account, api_key: accountKey },
     [`POST ${accounts}/svc_acct_1`]: { ...account, role: 'owner' },
@@ -57,6 +61,8 @@ describe('what is sent', () => {
       path,
       { allowed_cidrs: ['10.0.0.0/8', '::1', '127.0.0.1'], allowed_origins: [], rotate_every_days: 90 },
     ],
+    ['keys update key_1 --model m --model e,f', path, { allowed_models: ['m', 'e', 'f'] }],
+    ['keys update key_1 --model none', path, { allowed_models: [] }],
     ['keys update key_1 --rotate-every never --project proj_a', path, { rotate_every_days: null }],
     ['keys rotate key_1', `${path}/rotate`, {}],
     ['keys rotate key_1 --grace 0', `${path}/rotate`, { grace_seconds: 0 }],
@@ -68,6 +74,8 @@ describe('what is sent', () => {
     ['keys backup key_1', `${path}/backup`, {}],
     ['keys disable key_1', `${path}/disable`, {}],
     ['keys enable key_1', `${path}/enable`, {}],
+    ['keys disable key_9', `${admin}/disable`, {}],
+    ['keys enable key_9', `${admin}/enable`, {}],
     ['service-accounts create ci', accounts, { name: 'ci' }],
     ['service-accounts create ci --no-key', accounts, { name: 'ci', create_service_account_only: true }],
     ['service-accounts create ci --expires 1h --project proj_a', accounts, { name: 'ci', expires_in_seconds: 3_600 }],

@@ -1,13 +1,13 @@
-/** `keyhouse keys update|rotate|backup|disable|enable`: keys of projects that are there already. */
+/** `keyhouse keys update|rotate|backup|disable|enable`: keys that are there already, of projects; the last two any. */
 import type { Command } from 'commander'
 import { ago, dateTime, parseDuration } from '../amounts.ts'
 import { wrongUsage } from '../exit.ts'
-import { projectKeyPath } from '../find-key.ts'
+import { anyKeyPath, projectKeyPath } from '../find-key.ts'
 import { addKeyOptions, type KeyOptions, keyBody } from '../key-options.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { show } from '../show.ts'
 import { safeText, type Terminal } from '../terminal.ts'
-import type { NewKey, ProjectKey, RotatedKey } from '../wire.ts'
+import type { AdminKey, NewKey, ProjectKey, RotatedKey } from '../wire.ts'
 
 type OfProject = { project?: string }
 
@@ -82,9 +82,12 @@ const enableKey: Run<OfProject> = async context => {
   show(context, key, `Enabled ${key.id}.`)
 }
 
-async function switchKey({ client, options, words }: Parameters<Run<OfProject>>[0], verb: string): Promise<ProjectKey> {
+async function switchKey(
+  { client, options, words }: Parameters<Run<OfProject>>[0],
+  verb: string,
+): Promise<ProjectKey | AdminKey> {
   const [id = ''] = words
-  return client.post<ProjectKey>(`${await projectKeyPath(client, id, options.project)}/${verb}`, {})
+  return client.post(`${await anyKeyPath(client, id, options.project)}/${verb}`, {})
 }
 
 const revealed = ({ id, name, value }: NewKey<ProjectKey>): string =>

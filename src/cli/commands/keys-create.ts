@@ -7,11 +7,13 @@ import type { EnvFile } from '../env-file.ts'
 import { CliError, wrongUsage } from '../exit.ts'
 import { adminKeys, keysOf } from '../find-key.ts'
 import { addKeyOptions, type KeyOptions, keyBody } from '../key-options.ts'
+import { checkUsd } from '../price-options.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { show } from '../show.ts'
 import { print, printJson, safeText, type Terminal } from '../terminal.ts'
 import { isTestModel, testModel } from '../test-models.ts'
 import type { AdminKey, NewKey, PlatformModel, ProjectKey } from '../wire.ts'
+import { budgetPeriod } from './keys-budget.ts'
 import { type EnvOptions, envFileFor, keepInFile, offerToIgnore } from './keys-env.ts'
 
 type CreateOptions = KeyOptions &
@@ -19,6 +21,8 @@ type CreateOptions = KeyOptions &
     name?: string
     project?: string
     backupOf?: string
+    budget?: string
+    budgetPeriod: string
     test?: true
     admin?: true
   }
@@ -28,6 +32,8 @@ export function defineCreate(command: Command, terminal: Terminal): void {
     .option('--name <name>', 'what it is for')
     .option('--project <id>', 'the project that pays; the first active one when not given')
     .option('--backup-of <id>', 'sleeps until that key is revoked, and then takes its place')
+    .option('--budget <usd>', 'the most that it may spend in a period, in dollars')
+    .addOption(budgetPeriod('--budget-period <period>'))
     .option('--test', 'reaches only the deterministic test models')
     .option('--admin', 'manages the organization and cannot call models')
     .option('--env <file>', 'write it into that .env file instead of showing it')
@@ -40,9 +46,9 @@ export function defineCreate(command: Command, terminal: Terminal): void {
 }
 
 function checkTogether(options: CreateOptions): void {
-  const { admin, project, test, cidr, origin, rotateEvery, backupOf, env, envName, ignore } = options
+  const { admin, project, test, cidr, origin, model, rotateEvery, backupOf, budget, env, envName, ignore } = options
   if (env === undefined && (envName !== undefined || ignore)) throw wrongUsage('--env-name and --ignore go with --env.')
-  if (admin && [project, test, cidr, origin, rotateEvery, backupOf].some(option => option !== undefined))
+  if (admin && [project, test, cidr, origin, model, rotateEvery, backupOf, budget].some(option => option !== undefined))
     throw wrongUsage('An admin key belongs to the organization: --admin goes with --name, --scopes, --expires, --env.')
 }
 
@@ -50,7 +56,9 @@ const createProjectKey: Run<CreateOptions> = async ({ client, terminal, options 
   const file = await envFileFor(options, 'KEYHOUSE_API_KEY')
   const settings = keyBody(options)
   const project = await projectFor(client, options.project)
-  const body = { name: nameOf(options, terminal), ...settings, test: options.test, backup_of: options.backupOf }
+  const { test, backupOf: backup_of } = options
+  const budget = options.budget && { limit_usd: checkUsd(options.budget), period: options.budgetPeriod }
+  const body = { name: nameOf(options, terminal), ...settings, test, backup_of, budget }
   const keys = keysOf(project.id)
   const key = await client.post<NewKey<ProjectKey>>(keys, body)
   if (file) return writeKey({ client, terminal, options }, file, { ...key, path: `${keys}/${key.id}` })

@@ -7,6 +7,7 @@ import { onServer, type Run } from '../server-command.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import type { AdminKey, Project, ProjectKey } from '../wire.ts'
+import { defineBudget } from './keys-budget.ts'
 import { defineChanges } from './keys-change.ts'
 import { defineCreate } from './keys-create.ts'
 import { defineWatch } from './keys-watch.ts'
@@ -26,6 +27,7 @@ export function define(command: Command, terminal: Terminal): void {
     .option('--project <id>', 'the project that it belongs to; found when not given')
   onServer(revoke, terminal, revokeKey)
   defineChanges(command, terminal)
+  defineBudget(command.command('budget').description('the most that a key may spend'), terminal)
   defineWatch(command, terminal)
 }
 

@@ -13,12 +13,21 @@ const limit = {
   max_requests_per_1_minute: 60,
   max_tokens_per_1_minute: 1_000_000,
 }
+const tier = {
+  object: 'organization.usage_tier',
+  organization_id: 'org-a',
+  usage_tier: '1',
+  promotion: 'automatic',
+  monthly_cap_usd: '100.00',
+  limits: [],
+  next: { usage_tier: '2', paid_usd: '50.00', days: 0, monthly_cap_usd: '500.00' },
+}
 const spendLimit = {
   object: 'organization.spend_limit',
   threshold_amount: 1_250,
   currency: 'USD',
   interval: 'month',
-  enforcement: { status: 'inactive' },
+  enforcement: { status: 'enforcing' },
 }
 const alert = {
   id: 'alert_1',
@@ -26,6 +35,7 @@ const alert = {
   threshold_amount: 5_000,
   currency: 'USD',
   interval: 'month',
+  last_fired_at: 1_790_000_000,
   notification_channel: { type: 'email', recipients: ['a@example.com'], subject_prefix: null },
 }
 const certificate = {
@@ -48,6 +58,12 @@ beforeEach(async () => {
     [`GET ${ofA}`]: project('proj_a', 'active'),
     [`GET ${ofA}/rate_limits`]: list([limit]),
     [`POST ${ofA}/rate_limits/rl-org%2Fm`]: limit,
+    [`DELETE ${ofA}/rate_limits/rl-org%2Fm`]: { object: 'project.rate_limit.deleted', id: 'rl-org/m', deleted: true },
+    [`GET ${own}/rate_limits`]: list([limit]),
+    [`POST ${own}/rate_limits/rl-m`]: limit,
+    [`POST ${ofA}/api_keys/key_1/rate_limits/rl-m`]: limit,
+    [`GET ${own}/usage_tier`]: tier,
+    [`POST ${own}/usage_tier`]: { ...tier, usage_tier: null, monthly_cap_usd: null, next: null },
     [`GET ${ofA}/model_permissions`]: { ...permissions, mode: 'deny_list', model_ids: [] },
     [`POST ${ofA}/model_permissions`]: permissions,
     [`DELETE ${ofA}/model_permissions`]: { object: 'project.model_permissions.deleted', deleted: true },
@@ -57,6 +73,7 @@ beforeEach(async () => {
     [`POST ${ofA}/data_retention`]: { object: 'project.data_retention', type: 'none' },
     [`GET ${own}/spend_limit`]: refuse(404, 'No such spend limit: none is set.'),
     [`GET ${ofA}/spend_limit`]: { ...spendLimit, object: 'project.spend_limit' },
+    [`GET ${ofA}/spend`]: { spent_usd: '3.20', remaining_usd: '9.30', resets_at: 1_796_083_200 },
     [`POST ${own}/spend_limit`]: spendLimit,
     [`DELETE ${own}/spend_limit`]: { object: 'organization.spend_limit.deleted', deleted: true },
     [`GET ${own}/spend_alerts`]: list([alert]),
@@ -93,6 +110,31 @@ describe('limits', () => {
     expect(stdout).toContain('The proj_a may ask org/m for 60 requests a minute, 1,000,000 tokens a minute.')
   })
 
+  test('of the organization, of another one, and of a key', async () => {
+    const { stdout } = await run('limits set m --organization --daily-tokens 9 --concurrent 2')
+    expect(stdout).toContain('The organization may ask m for 60 requests a minute')
+    const other = await run('limits set m --organization org-b --requests 60')
+    expect([other.last?.query.get('organization_id'), other.sent]).toEqual(['org-b', { max_requests_per_1_minute: 60 }])
+    const key = await run('limits set m --key key_1 --project proj_a --requests 6 --json')
+    expect(JSON.parse(key.stdout)).toEqual(limit)
+    expect((await run('limits list --organization org-b')).last?.query.get('organization_id')).toBe('org-b')
+    expect((await run('limits list --organization --project proj_a')).code).toBe(2)
+  })
+
+  test('clear removes what was set', async () => {
+    const { stdout } = await run('limits clear org/m --project proj_a')
+    expect(stdout).toBe('Limits of The proj_a for org/m are removed: those above hold.\n')
+  })
+
+  test('the usage tier is shown and set', async () => {
+    expect((await run('limits tier')).stdout).toBe(
+      'org-a is in usage tier 1 and may spend $100.00 a month. Tier 2 asks for $50.00 paid.\n',
+    )
+    const set = await run('limits set-tier none --organization org-a')
+    expect(set.sent).toEqual({ usage_tier: null, organization_id: 'org-a' })
+    expect((await run('limits set-tier 6')).code).toBe(2)
+  })
+
   test.each(['limits set m', 'limits set m --tokens many', 'limits set m --requests 0'])(
     '%s is refused',
     async line => {
@@ -126,10 +168,12 @@ test('data-retention: show, set', async () => {
   expect([set.sent, set.stdout]).toEqual([{ retention_type: 'none' }, 'Data retention of The proj_a: none.\n'])
 })
 
-test('spend-limit: dollars in, cents sent, and an honest word about enforcement', async () => {
+test('spend-limit: dollars in, cents sent, and what is left', async () => {
   expect((await run('spend-limit show')).stdout).toBe('No spend limit is set for the organization.\n')
   expect((await run('spend-limit show --json')).code).toBe(5)
-  expect((await run('spend-limit show --project proj_a')).stdout).toContain('not held to it yet')
+  expect((await run('spend-limit show --project proj_a')).stdout).toBe(
+    'The spend limit of The proj_a is $12.50 a month. $3.20 is spent, $9.30 left; it starts anew at 2026-12-01 00:00 UTC.\n',
+  )
   const set = await run('spend-limit set 12.50')
   expect(set.sent).toEqual({ threshold_amount: 1_250, currency: 'USD', interval: 'month' })
   expect(set.stdout).toContain('$12.50 a month')
@@ -138,12 +182,16 @@ test('spend-limit: dollars in, cents sent, and an honest word about enforcement'
 })
 
 test('spend-alerts: list, add, remove', async () => {
-  expect((await run('spend-alerts list')).stdout).toMatch(/^alert_1 +\$50.00 +a@example.com +-$/m)
+  expect((await run('spend-alerts list')).stdout).toMatch(/^alert_1 +\$50.00 +a@example.com +- +2026-09-21 14:13$/m)
   const added = await run('spend-alerts add 50 --to a@example.com,b@example.com --prefix [AI]')
   expect(added.sent).toMatchObject({
     threshold_amount: 5_000,
     notification_channel: { type: 'email', recipients: ['a@example.com', 'b@example.com'], subject_prefix: '[AI]' },
   })
+  const share = await run('spend-alerts add 80% --to a@example.com')
+  expect(share.sent).toMatchObject({ threshold_percent: 80 })
+  expect(share.sent).not.toHaveProperty('threshold_amount')
+  expect((await run('spend-alerts add 80%% --to a@example.com')).code).toBe(2)
   expect((await run('spend-alerts remove alert_1')).stdout).toContain('Removed alert_1.')
 })
 

@@ -11,12 +11,20 @@ import { type Column, table } from '../table.ts'
 import { print, printJson, style, type Terminal } from '../terminal.ts'
 import { namesOf } from '../usage-names.ts'
 import { type Dimension, dimensions, readUsage, type UsageRow } from '../usage-rows.ts'
+import { defineExport } from './usage-export.ts'
+import { defineRecompute } from './usage-recompute.ts'
 
 type UsageOptions = { days: number; by: Dimension }
 
 const daysMax = 365
 
 export function define(command: Command, terminal: Terminal): void {
+  command.enablePositionalOptions()
+  defineExport(command.command('export').description('usage or costs as a file'), terminal)
+  defineRecompute(
+    command.command('recompute').description('compute every charge again from its price, and show what differs'),
+    terminal,
+  )
   command
     .option('--days <n>', 'how many days, today included', readDays, 7)
     .addOption(new Option('--by <what>', 'one line for each').choices(dimensions).default('model'))

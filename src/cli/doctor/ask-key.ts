@@ -2,6 +2,7 @@
 import type { z } from 'zod'
 import type { me } from '#contract/me.ts'
 import { dateTime, duration } from '../amounts.ts'
+import { safeText } from '../terminal.ts'
 import { type Answered, askAt, memberOf, textOf } from './answer.ts'
 import { type Check, ok, unknown, warning, wrong } from './check.ts'
 
@@ -24,7 +25,8 @@ export async function askForKey(asking: Asking, nowMs: number): Promise<Check[]>
   if (answer.status !== 200) return [refusal('account', answer), unknown('call')]
   // The shape of its contract, from a server that has just shown to be a Keyhouse
   const key = answer.body as Me
-  const checks = [checkAccount(key), checkExpiry(key, nowMs), checkScopes(key), checkCredit(key)]
+  const about = [checkAccount(key), checkExpiry(key, nowMs), checkScopes(key), checkModels(key)]
+  const checks = [...about, checkCredit(key), ...checkLimits(key)]
   const found = checks.filter(check => check !== undefined)
   if (asking.model === undefined) return found
   return [...found, await checkModel({ ...asking, model: asking.model })]
@@ -74,10 +76,60 @@ function checkScopes({ effective_scopes: scopes, scopes: own, kind, owner }: Me)
   )
 }
 
-function checkCredit({ credit_available: credit, organization, kind }: Me): Check | undefined {
+const modelsShownMax = 10
+
+/** Not by itself wrong: only a call shows whether the caller wants another one. */
+function checkModels({ allowed_models: own, model_permissions: ofProject }: Me): Check | undefined {
+  const lists = [
+    ...(own.length > 0 ? [`the key may call ${named(own)} and no others`] : []),
+    ...(ofProject?.mode === 'allow_list' ? [`the project ${named(ofProject.model_ids)} and no others`] : []),
+    ...(ofProject?.mode === 'deny_list' ? [`the project all but ${named(ofProject.model_ids)}`] : []),
+  ]
+  return lists.length === 0 ? undefined : ok('models', lists.join('; '))
+}
+
+function named(models: readonly string[]): string {
+  const shown = models.slice(0, modelsShownMax).map(safeText)
+  const rest = models.length - shown.length
+  return shown.length === 0 ? 'none' : shown.join(', ') + (rest > 0 ? ` and ${rest} more` : '')
+}
+
+function checkCredit({ billing_active: active, credit_available: credit, organization, kind }: Me): Check | undefined {
   if (kind === 'admin') return undefined
+  if (!active && kind !== 'test') {
+    const add = `keyhouse credits add 10 --organization ${organization.id}`
+    return wrong(
+      'credit',
+      `billing is not active: ${organization.name} never had any credit`,
+      `The operator adds some: \`${add}\`.`,
+    )
+  }
   if (credit) return ok('credit', kind === 'test' ? 'test keys need none' : 'there is some')
   return wrong('credit', `${organization.name} has none left`, 'An owner adds some: `keyhouse credits add`.')
+}
+
+const limitNames = {
+  key: "the key's budget",
+  project: "the project's spend limit",
+  organization: 'the spend limit, or the cap of the usage tier, of the organization',
+}
+
+const raises = {
+  key: (key: Me) => `keyhouse keys budget set ${key.id} USD`,
+  project: ({ project }: Me) => `keyhouse spend-limit set USD --project ${project?.id}`,
+  organization: () => 'keyhouse spend-limit set USD',
+}
+
+/** Those that nothing is left of. */
+function checkLimits(key: Me): Check[] {
+  return key.spend_limits
+    .filter(({ reached }) => reached)
+    .map(({ where, period, limit_usd: limit, spent_usd: spent, resets_at: at }) => {
+      const starts = at === null ? 'it does not start anew' : `it starts anew at ${dateTime(at)} UTC`
+      const each = period === 'total' ? 'in all' : `a ${period}`
+      const proof = `${limitNames[where]}, $${limit} ${each}, is reached: $${spent} is spent; ${starts}`
+      return wrong('spending', proof, `An owner raises it: \`${raises[where](key)}\`.`)
+    })
 }
 
 /** By code: the one step that mends it, where the server's own sentence does not name it. */
@@ -94,9 +146,15 @@ const mends: Readonly<Record<string, string>> = {
   mismatched_organization: 'Unset OPENAI_ORG_ID, or remove the OpenAI-Organization header.',
   mismatched_project: 'Unset OPENAI_PROJECT_ID, or remove the OpenAI-Project header.',
   missing_scope: 'An owner adds the scope that is named to the key.',
-  model_not_found: 'GET /v1/models lists what this key can call; an owner changes what the project may call.',
+  model_not_found:
+    'GET /v1/models lists what this key can call; an owner changes what the key or its project may call.',
   unsupported_model: 'Use the endpoint that is named.',
   model_price_missing: 'The operator sets a price: `keyhouse models price`.',
+  organization_spend_limit_exceeded: 'Lower max_tokens, or have an owner raise the limit: `keyhouse spend-limit set`.',
+  organization_usage_limit_exceeded: 'Lower max_tokens, or have the operator move the organization to a higher tier.',
+  project_spend_limit_exceeded:
+    "Lower max_tokens, or have an owner raise the project's limit: `keyhouse spend-limit set`.",
+  insufficient_quota: "Lower max_tokens, or have an owner raise the key's budget: `keyhouse keys budget set`.",
   credit_balance_exhausted: 'Lower max_tokens, or have an owner add credit: `keyhouse credits add`.',
   rate_limit_exceeded: 'Wait so long, or have an owner raise the limit that is named.',
   storage_unavailable: "Bring the server's database back; then send it again.",

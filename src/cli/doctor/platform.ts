@@ -10,7 +10,7 @@ import { type Check, ok, unknown, warning, wrong } from './check.ts'
 
 export type Looked = { readonly checks: readonly Check[]; readonly dataDir?: string }
 
-const unseen = ['version', 'database', 'journal', 'models', 'providers'].map(unknown)
+const unseen = ['version', 'database', 'journal', 'ledger', 'mail', 'models', 'providers'].map(unknown)
 export const nothingSeen: Looked = { checks: [unknown('key'), ...unseen] }
 
 export async function lookInside(server: FoundServer): Promise<Looked> {
@@ -42,7 +42,13 @@ const keyMissing = ({ accessFile }: FoundServer): Check =>
     'Set KEYHOUSE_ADMIN_KEY, or name the data directory of the running server with --data-dir.',
   )
 
-const checkStatus = (status: Status): Check[] => [checkVersion(status), checkDatabase(status), checkJournal(status)]
+const checkStatus = (status: Status): Check[] => [
+  checkVersion(status),
+  checkDatabase(status),
+  checkJournal(status),
+  checkLedger(status),
+  checkMail(status),
+]
 
 function checkVersion({ version: theirs, node_version, uptime_seconds }: Status): Check {
   if (theirs !== version) {
@@ -82,6 +88,16 @@ function checkJournal({ journal }: Status): Check {
   if (last_error !== null)
     return warning('journal', `${proof}: ${last_error}`, 'Bring the database back; nothing is lost.')
   return waiting > waitingMax ? warning('journal', proof, 'Give the database a faster disk.') : ok('journal', proof)
+}
+
+function checkLedger({ ledger: { findings } }: Status): Check {
+  if (findings === 0) return ok('ledger', 'everything adds up')
+  return wrong('ledger', `${count(findings)} things do not add up`, 'keyhouse ledger verify --full')
+}
+
+function checkMail({ mail: { failed } }: Status): Check {
+  if (failed === 0) return ok('mail', 'none was given up in the last day')
+  return warning('mail', `${count(failed)} were given up in the last day`, 'keyhouse mail list --state failed')
 }
 
 async function checkModels(client: Client): Promise<Check> {

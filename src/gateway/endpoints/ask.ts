@@ -5,6 +5,7 @@
 import { type ApiError, apiError } from '#contract/errors.ts'
 import type { Scope } from '#contract/scopes.ts'
 import type { ModelKind } from '#core/catalogue.ts'
+import type { RequestedTier } from '#core/pricing.ts'
 
 export type JsonObject = { readonly [member: string]: unknown }
 
@@ -18,6 +19,12 @@ export type Ask = {
   /** What the client set as bound on the output of each choice, and in which member. */
   readonly outputTokens: number | null
   readonly outputMember: 'max_tokens' | 'max_completion_tokens'
+  /** In which service tier it asks to be served. Left out: as the provider sees fit. */
+  readonly serviceTier?: RequestedTier
+  /** What else is limited: how many images it makes, how much audio it brings, how many input tokens it queues as a batch. */
+  readonly images?: number
+  readonly audioMegabytes?: number
+  readonly batchTokens?: number
 }
 
 export type CallEndpoint = {
@@ -62,6 +69,30 @@ export function readStream(body: JsonObject): { stream: boolean; includeUsage: b
   const includeUsage = (options as JsonObject).include_usage ?? false
   if (typeof includeUsage !== 'boolean') throw wrongType('stream_options.include_usage', 'a boolean', includeUsage)
   return { stream, includeUsage }
+}
+
+/** OpenAI's names. `scale` is capacity that was bought ahead, and default where it is used up. */
+const serviceTiers: Readonly<Record<string, RequestedTier>> = {
+  auto: 'auto',
+  default: 'default',
+  flex: 'flex',
+  scale: 'default',
+  priority: 'priority',
+  fast: 'priority',
+}
+
+export function readServiceTier(body: JsonObject): RequestedTier {
+  const tier = body.service_tier ?? 'auto'
+  if (typeof tier !== 'string') throw wrongType('service_tier', 'a string', tier)
+  const known = Object.hasOwn(serviceTiers, tier) ? serviceTiers[tier] : undefined
+  if (known) return known
+  const names = Object.keys(serviceTiers).map(name => `'${name}'`)
+  const supported = `${names.slice(0, -1).join(', ')}, and ${names.at(-1)}`
+  throw invalid(
+    'service_tier',
+    `Invalid value: '${tier.slice(0, 64)}'. Supported values are: ${supported}.`,
+    'invalid_value',
+  )
 }
 
 /** A whole number within bounds, or null where the member is absent. */

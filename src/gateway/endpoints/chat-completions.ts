@@ -7,6 +7,7 @@ import {
   readChoices,
   readModel,
   readOutputTokens,
+  readServiceTier,
   readStream,
   wrongType,
 } from './ask.ts'
@@ -32,6 +33,7 @@ export const chatCompletions: CallEndpoint = {
       choices: readChoices(body),
       outputTokens: current ?? old,
       outputMember: current === null ? 'max_tokens' : 'max_completion_tokens',
+      serviceTier: readServiceTier(body),
     }
   },
 }

@@ -8,6 +8,7 @@ import {
   readCount,
   readModel,
   readOutputTokens,
+  readServiceTier,
   readStream,
   wrongType,
 } from './ask.ts'
@@ -33,6 +34,7 @@ export const completions: CallEndpoint = {
       choices: Math.max(readChoices(body), candidates) * countPrompts(body),
       outputTokens: readOutputTokens(body, 'max_tokens', 0) ?? outputTokensDefault,
       outputMember: 'max_tokens',
+      serviceTier: readServiceTier(body),
     }
   },
 }

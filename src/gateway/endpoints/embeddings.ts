@@ -1,6 +1,6 @@
 /** POST /v1/embeddings */
 import { apiError } from '#contract/errors.ts'
-import { type CallEndpoint, invalid, type JsonObject, readModel, wrongType } from './ask.ts'
+import { type CallEndpoint, invalid, type JsonObject, readModel, readServiceTier, wrongType } from './ask.ts'
 
 const inputsMax = 2048
 
@@ -14,7 +14,16 @@ export const embeddings: CallEndpoint = {
   read(body, pathModel) {
     const model = readModel(body, pathModel)
     checkInput(body)
-    return { model, stream: false, includeUsage: false, choices: 1, outputTokens: 0, outputMember: 'max_tokens' }
+    return {
+      model,
+      stream: false,
+      includeUsage: false,
+      choices: 1,
+      outputTokens: 0,
+      outputMember: 'max_tokens',
+      // Without a word of it there is none to choose: the endpoint has no tiers of its own
+      serviceTier: body.service_tier === undefined ? 'default' : readServiceTier(body),
+    }
   },
 }
 

@@ -22,6 +22,7 @@ export async function listModels(gateway: Gateway, exchange: Exchange, shape: Mo
 
 export async function getModel(gateway: Gateway, exchange: Exchange, shape: ModelsShape, name: string): Promise<void> {
   const grant = authorizeKey(exchange, await authenticate(gateway, exchange), 'api.model.read')
+  if (!findModel(gateway.catalogue(), name)) await gateway.catchUp()
   const model = visible(gateway, grant, name)
   if (!model) throw apiError('model_not_found', { model: name })
   reply(exchange, shapes[shape](name, model))

@@ -18,7 +18,8 @@ export async function listen(server: Server, socketPath: string | undefined): Pr
   }
   checkLength(socketPath)
   await removeStaleSocket(socketPath)
-  await bind(server, { path: socketPath })
+  // Exclusive: in a worker of node:cluster, its primary would else take every connection and pass it on
+  await bind(server, { path: socketPath, exclusive: true })
   return 'http://localhost'
 }
 

@@ -81,6 +81,8 @@ create index credit_grants_by_time on credit_grants (organization_id, created_at
 create index credit_grants_open on credit_grants (organization_id, expires_at, priority, created_at, id)
   where remaining_nano_usd > 0;
 create index credit_grants_expiring on credit_grants (expires_at) where remaining_nano_usd > 0;
+create index credit_grants_revoked on credit_grants (organization_id)
+  where remaining_nano_usd > 0 and revoked_at is not null;
 
 -- What was granted before there were grants: what is left of it is one, bought and without an end
 insert into credit_grants (id, organization_id, kind, amount_nano_usd, remaining_nano_usd, priority, reference)
@@ -229,10 +231,9 @@ begin
   insert into key_budgets (key_id, limit_nano_usd, period) values (first_key, amount, in_period)
     on conflict (key_id) do update set limit_nano_usd = excluded.limit_nano_usd, period = excluded.period, updated_at = now();
   insert into spend_windows (scope_id, period, starts_at, spent_nano_usd)
-    select first_key, in_period, starts, coalesce(sum(u.charged_nano_usd), 0)
-    from api_keys k join usage_events u on u.api_key_id = k.id and u.occurred_at >= starts
-    where k.id = first_key or k.budget_key_id = first_key
-  -- never less than was counted: usage is not kept for ever
+    values (first_key, in_period, starts,
+      charged_to_keys(array(select id from api_keys where id = first_key or budget_key_id = first_key), starts))
+  -- never less than was counted
   on conflict (scope_id, period, starts_at) do update
     set spent_nano_usd = greatest(spend_windows.spent_nano_usd, excluded.spent_nano_usd);
 end $$;
@@ -254,13 +255,15 @@ drop function grow_lease(uuid, text, text, bigint, bigint);
 -- and `capped` whether that is the usage tier's cap; `ends_in_ms` is when the lease must be asked for again,
 -- whatever is left of it: when the next of the credit ends, or at once where a limit was lowered, or credit ended, beneath
 -- what is leased; null for never. A lease that was closed stays closed: its node was given up for lost,
--- and begins a new one. `movement` is the lease's newest, for return_lease.
+-- and begins a new one. `after` is the lease's movement that its node heard of last: where there was another one since, this is
+-- overtaken and only says how the lease stands, or a statement that its node has given up would reserve what nobody uses.
+-- `movement` is the newest.
 create function grow_lease(
   lease uuid, organization text, node text, scope text, in_period text, starts timestamptz, need bigint, want bigint,
-  least_need bigint
+  least_need bigint, after integer default null
 ) returns table (
   added bigint, left_over bigint, granted bigint, returned bigint, elsewhere bigint, most bigint, capped boolean,
-  closed boolean, ends_in_ms bigint, movement integer
+  closed boolean, ends_in_ms bigint, movement integer, overtaken boolean
 ) language plpgsql as $$
 declare
   room bigint;
@@ -289,7 +292,8 @@ begin
   room := coalesce(room, 0);
   closed := own.closed_at is not null;
   added := case when room >= need then least(want, greatest(need, room / 8)) when room >= least_need then room else 0 end;
-  if added < 0 or closed then added := 0; end if;
+  overtaken := coalesce(own.movements, 0) <> coalesce(after, own.movements, 0);
+  if added < 0 or closed or overtaken then added := 0; end if;
   if added > 0 then
     insert into leases (id, organization_id, node_id, scope_id, period, starts_at, movements, granted_nano_usd)
       values (lease, organization, node, scope, in_period, starts, 1, added)
@@ -304,7 +308,7 @@ begin
         where w.scope_id = scope and w.period = in_period and w.starts_at = starts;
     end if;
   else
-    -- overtakes a return that is still on its way
+    -- overtakes what is still on its way
     update leases l set movements = l.movements + 1 where l.id = lease and l.closed_at is null returning l.movements into movement;
   end if;
   left_over := room - added;
@@ -317,8 +321,8 @@ end $$;
 drop function return_lease(uuid, bigint, boolean);
 
 -- Hands `amount` of a lease back to the account that it came from; closes the lease when told to. `after` is the lease's
--- movement that its node heard of last: where there was another one since, this comes too late, when the node counts on the
--- money again. Returns whether it was handed back.
+-- movement that its node heard of last: where there was another one since, this is overtaken and does nothing, because the
+-- node counts on the money again. Returns whether it was handed back.
 create function return_lease(lease uuid, amount bigint, closing boolean, after integer default null)
 returns boolean language plpgsql as $$
 declare
