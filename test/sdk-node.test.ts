@@ -11,7 +11,7 @@ const spoken = /^This is a test reply from Keyhouse's fake provider\. You said: 
 
 beforeAll(async () => {
   gateway = await startGateway({
-    settings: { 'first-credit-usd': '0.5' },
+    settings: { 'first-credit-usd': '0.5', 'clamped-output-tokens-min': '0' },
     cases: {
       'always 500': { fault: 'status', status: 500 },
       cut: { fault: 'cut', outputTokens: 20, chunkIntervalMs: 5 },

@@ -31,7 +31,7 @@ describe.runIf(has('python-openai'))('Python', () => {
 
   beforeAll(async () => {
     gateway = await startGateway({
-      settings: { 'first-credit-usd': '0.5' },
+      settings: { 'first-credit-usd': '0.5', 'clamped-output-tokens-min': '0' },
       cases: {
         cut: { fault: 'cut', outputTokens: 20, chunkIntervalMs: 5 },
         busy: { fault: 'status', status: 429, retryAfterSeconds: 1 },

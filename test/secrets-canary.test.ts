@@ -36,7 +36,12 @@ let files: string[] = []
 beforeAll(async () => {
   scripted = await startScriptedUpstream()
   gateway = await startGateway({
-    settings: { 'log-level': 'trace', 'metrics-token': metricsToken, 'upstream-answer-timeout-ms': '500' },
+    settings: {
+      'log-level': 'trace',
+      'metrics-token': metricsToken,
+      'upstream-answer-timeout-ms': '500',
+      'clamped-output-tokens-min': '0',
+    },
     cases: {
       500: { fault: 'status', status: 500 },
       cut: { fault: 'cut' },

@@ -420,8 +420,9 @@ begin
     set spent_nano_usd = spend_windows.spent_nano_usd + excluded.spent_nano_usd;
 
   for lease in
-    select l.id, sum(s.charged)::bigint as charged from settling s, unnest(s.limit_lease_ids) as l (id)
-      where s.charged > 0 group by 1 order by 1
+    -- what the platform bears too: the node has spent it of its lease, and would never hand it back
+    select l.id, sum(s.journalled)::bigint as charged from settling s, unnest(s.limit_lease_ids) as l (id)
+      where s.journalled > 0 group by 1 order by 1
   loop
     select * into own from leases where id = lease.id for no key update;
     -- what a lease that was taken back no longer covers is spent all the same
@@ -445,7 +446,7 @@ begin
   perform pg_advisory_xact_lock_shared(4150927005);
   create temp table if not exists settling (
     id uuid, lease_id uuid, limit_lease_ids uuid[], organization_id text, project_id text, api_key_id text,
-    occurred_at timestamptz, charged bigint, overrun bigint
+    occurred_at timestamptz, charged bigint, overrun bigint, journalled bigint
   ) on commit delete rows;
   create temp table if not exists paying (account text, amount bigint) on commit delete rows;
   with added as (
@@ -466,7 +467,7 @@ begin
         service_tier text, limit_lease_ids uuid[])
       on conflict do nothing
       returning id, lease_id, limit_lease_ids, organization_id, project_id, api_key_id, occurred_at, charged_nano_usd,
-        overrun_nano_usd
+        overrun_nano_usd, charged_nano_usd
   )
   insert into settling select * from added;
   get diagnostics fresh = row_count;
