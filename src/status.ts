@@ -48,6 +48,7 @@ export async function readStatus({ config, directory, database, gateway, inferen
       ...(await askDatabase(database)),
     },
     journal: { waiting, bytes, refusal: refusal ?? null, last_error: lastSinkError ?? null },
+    cluster: { nodes: gateway.cluster.current().count, rate_limits: gateway.counters.mode },
     auth_staleness_ms: Math.round(gateway.grants.stalenessMs),
     calls_active: gateway.active.count,
     models: Object.fromEntries(models),

@@ -96,6 +96,7 @@ export async function openGateway(
     secrets,
     grants,
     counters,
+    cluster,
     wallets,
     journal,
     circuits: new Circuits(now),

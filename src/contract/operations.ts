@@ -26,6 +26,12 @@ export const serverStatus = z
       last_error: z.string().nullable(),
       rejected: z.number().optional(),
     }),
+    cluster: z.object({
+      nodes: z.int().describe('Nodes that run on this database, this one included.'),
+      rate_limits: z
+        .enum(['memory', 'redis', 'alone'])
+        .describe('Counted in memory, in Redis, or, with Redis away, by each node for its share.'),
+    }),
     auth_staleness_ms: z.number(),
     calls_active: z.number(),
     models: z.record(z.string(), z.object({ status: z.string(), percent: z.number().optional() })),

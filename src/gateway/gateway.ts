@@ -3,11 +3,12 @@ import type { Catalogue } from '#core/catalogue.ts'
 import type { ScopeLimits } from '#core/grant.ts'
 import type { GatewayMetrics } from '#observe/metrics.ts'
 import type { Provider } from '#providers/contract.ts'
-import type { Counters } from '#storage/counters.ts'
 import type { Journal } from '#storage/journal.ts'
+import type { OpenCounters } from '#storage/open-counters.ts'
 import type { Secrets } from '#storage/secrets.ts'
 import type { ActiveCalls } from './active-calls.ts'
 import type { Circuits } from './circuits.ts'
+import type { ClusterLink } from './cluster.ts'
 import type { Connections } from './connections.ts'
 import type { Grants } from './grants.ts'
 import type { PayloadCapture } from './payload-capture.ts'
@@ -32,7 +33,8 @@ export type Gateway = {
   readonly settings: GatewaySettings
   readonly secrets: Secrets
   readonly grants: Grants
-  readonly counters: Counters
+  readonly counters: OpenCounters
+  readonly cluster: ClusterLink
   readonly wallets: Wallets
   readonly journal: Journal
   readonly circuits: Circuits

@@ -107,6 +107,7 @@ export function testParts({ database, secrets, localModels, logged }: Given): Pl
       data_dir: '/nowhere',
       database: { kind: 'embedded', version: '18', ok: true, latency_ms: 1, size_bytes: 1 },
       journal: { waiting: 0, bytes: 0, refusal: null, last_error: null },
+      cluster: { nodes: 1, rate_limits: 'memory' as const },
       auth_staleness_ms: 0,
       calls_active: 0,
       models: { 'tinyllama-1.1b-chat': { status: 'ready' } },

@@ -14,6 +14,7 @@ const status = {
   data_dir: tmpdir(),
   database: { kind: 'embedded', version: '18.4', ok: true, latency_ms: 0.4, size_bytes: 12_000_000 },
   journal: { waiting: 0, bytes: 0, refusal: null, last_error: null, rejected: 0 },
+  cluster: { nodes: 1, rate_limits: 'memory' },
   ledger: { findings: 0 },
   mail: { failed: 0 },
 }
@@ -92,6 +93,18 @@ const broken: [name: string, outcome: string, changes: Routes, mend: string][] =
     'wrong',
     { 'GET /v1/platform/status': { ...status, journal: { refusal: 'the disk is full' } } },
     'Free disk space',
+  ],
+  [
+    'limits',
+    'warning',
+    { 'GET /v1/platform/status': { ...status, cluster: { nodes: 2, rate_limits: 'alone' } } },
+    'Bring back the Redis',
+  ],
+  [
+    'limits',
+    'warning',
+    { 'GET /v1/platform/status': { ...status, cluster: { nodes: 2, rate_limits: 'memory' } } },
+    'one REDIS_URL',
   ],
   [
     'models',

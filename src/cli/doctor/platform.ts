@@ -10,7 +10,7 @@ import { type Check, ok, unknown, warning, wrong } from './check.ts'
 
 export type Looked = { readonly checks: readonly Check[]; readonly dataDir?: string }
 
-const unseen = ['version', 'database', 'journal', 'ledger', 'mail', 'models', 'providers'].map(unknown)
+const unseen = ['version', 'database', 'journal', 'limits', 'ledger', 'mail', 'models', 'providers'].map(unknown)
 export const nothingSeen: Looked = { checks: [unknown('key'), ...unseen] }
 
 export async function lookInside(server: FoundServer): Promise<Looked> {
@@ -46,6 +46,7 @@ const checkStatus = (status: Status): Check[] => [
   checkVersion(status),
   checkDatabase(status),
   checkJournal(status),
+  checkLimits(status),
   checkLedger(status),
   checkMail(status),
 ]
@@ -88,6 +89,14 @@ function checkJournal({ journal }: Status): Check {
   if (last_error !== null)
     return warning('journal', `${proof}: ${last_error}`, 'Bring the database back; nothing is lost.')
   return waiting > waitingMax ? warning('journal', proof, 'Give the database a faster disk.') : ok('journal', proof)
+}
+
+function checkLimits({ cluster: { nodes, rate_limits } }: Status): Check {
+  const many = nodes === 1 ? 'one node' : `${nodes} nodes`
+  if (rate_limits === 'redis') return ok('limits', `${many}, counted in Redis`)
+  if (rate_limits === 'memory' && nodes === 1) return ok('limits', `${many}, counted in memory`)
+  const mend = rate_limits === 'alone' ? 'Bring back the Redis that REDIS_URL names.' : 'Give all nodes one REDIS_URL.'
+  return warning('limits', `${many}: each gives out its share of every rate limit alone`, mend)
 }
 
 function checkLedger({ ledger: { findings } }: Status): Check {
