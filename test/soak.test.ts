@@ -11,7 +11,7 @@ import { admin, newDataDir, type RunningKeyhouse, removeDataDir, startKeyhouse }
 import { prepareMoney } from './support/limited-keys.ts'
 import { chanceOf, type Ending, mixedBehaviour, startMixedLoad } from './support/mixed-load.ts'
 import { expectMoneyHolds, expectNothingHeld } from './support/money-rules.ts'
-import { sizeOf } from './support/process-size.ts'
+import { heapOf, sizeOf } from './support/process-size.ts'
 import { percentile } from './support/steady-calls.ts'
 
 const defaultMinutes = process.env.KEYHOUSE_TEST_LONG === '1' ? 5 : 1 / 3
@@ -28,6 +28,7 @@ const looks = 20
 const collectMs = 300
 /** What a heap keeps differs by as much from one look to another; one that is seconds old still finds its size. */
 const growthBytesMax = (minutes < 2 ? 64 : 24) * 1024 * 1024
+const heapGrowthBytesMax = (minutes < 2 ? 24 : 8) * 1024 * 1024
 const handBackMsMax = 20_000
 /** Idle connections to the database are closed after ten seconds, those of clients after five. */
 const closeMsMax = 30_000
@@ -39,7 +40,18 @@ const chance = chanceOf(seed)
 const megabytes = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MB`
 
 type Sample = { readonly atMs: number; readonly residentBytes: number; readonly descriptors: number }
-type Soaked = { readonly natural: Sample[]; readonly kept: Sample[]; readonly counts: Record<Ending, number> }
+type Kept = Sample & { readonly heapBytes: number }
+type Soaked = { readonly natural: Sample[]; readonly kept: Kept[]; readonly counts: Record<Ending, number> }
+
+/** The medians of the first and of the last third of what was seen after the warm-up. */
+function earlyAndLate(values: readonly number[]) {
+  const third = Math.ceil(values.length / 3)
+  const early = percentile(values.slice(0, third), 0.5)
+  const late = percentile(values.slice(-third), 0.5)
+  const shown = (most: number): string =>
+    `${megabytes(early)} after warm-up, ${megabytes(late)} at the end (${megabytes(late - early)} of at most ${megabytes(most)} more)`
+  return { growth: late - early, shown }
+}
 
 describe.runIf(process.platform === 'linux')('under mixed load', () => {
   let upstream: FakeUpstream
@@ -79,7 +91,7 @@ describe.runIf(process.platform === 'linux')('under mixed load', () => {
 
   /** Runs the load to its end, and looks from time to time at what the server takes, and at what it keeps. */
   async function soak(): Promise<Soaked> {
-    const [natural, kept]: [Sample[], Sample[]] = [[], []]
+    const [natural, kept]: [Sample[], Kept[]] = [[], []]
     const counts = { whole: 0, refused: 0, cut: 0 }
     const beganAtMs = performance.now()
     const sample = (): Sample => ({ atMs: performance.now() - beganAtMs, ...sizeOf(keyhouse.pid) })
@@ -90,7 +102,7 @@ describe.runIf(process.platform === 'linux')('under mixed load', () => {
       if (performance.now() - beganAtMs > (durationMs / looks) * kept.length) {
         process.kill(keyhouse.pid, 'SIGUSR2')
         await sleep(collectMs)
-        kept.push(sample())
+        kept.push({ ...sample(), heapBytes: await heapOf(keyhouse.url) })
       }
       await load.stop()
       for (const { ending } of load.sent) counts[ending] += 1
@@ -105,10 +117,9 @@ describe.runIf(process.platform === 'linux')('under mixed load', () => {
       const before = descriptors()
       const { natural, kept, counts } = await soak()
 
-      const after = kept.filter(({ atMs }) => atMs >= durationMs * warmUpShare).map(sample => sample.residentBytes)
-      const third = Math.ceil(after.length / 3)
-      const early = percentile(after.slice(0, third), 0.5)
-      const late = percentile(after.slice(-third), 0.5)
+      const after = kept.filter(({ atMs }) => atMs >= durationMs * warmUpShare)
+      const resident = earlyAndLate(after.map(({ residentBytes }) => residentBytes))
+      const heap = earlyAndLate(after.map(({ heapBytes }) => heapBytes))
       const most = Math.max(...natural.map(sample => sample.descriptors))
       const peak = Math.max(...natural.map(sample => sample.residentBytes))
       await expectNothingHeld(books, `seed ${seed}`, handBackMsMax)
@@ -119,11 +130,12 @@ describe.runIf(process.platform === 'linux')('under mixed load', () => {
       const [{ rows } = { rows: 0n }] = await books.query<{ rows: bigint }>('select count(*) as rows from usage_events')
       console.log(
         `soak of ${minutes.toFixed(1)} minutes: ${counts.whole} calls whole, ${counts.cut} cut, ${counts.refused} refused; ` +
-          `memory kept ${megabytes(early)} after warm-up, ${megabytes(late)} at the end (${megabytes(late - early)} of at most ` +
-          `${megabytes(growthBytesMax)} more), peak ${megabytes(peak)}; descriptors ${before} before, at most ${most}, ${descriptors()} after; ` +
+          `memory ${resident.shown(growthBytesMax)}, peak ${megabytes(peak)}; heap after collection ` +
+          `${heap.shown(heapGrowthBytesMax)}; descriptors ${before} before, at most ${most}, ${descriptors()} after; ` +
           `held money 0 (seed ${seed})`,
       )
-      expect(late - early).toBeLessThan(growthBytesMax)
+      expect(resident.growth).toBeLessThan(growthBytesMax)
+      expect(heap.growth).toBeLessThan(heapGrowthBytesMax)
       expect(rows).toBeGreaterThanOrEqual(BigInt(counts.whole))
       expect(rows).toBeLessThanOrEqual(BigInt(counts.whole + counts.cut))
       expect(Math.min(...Object.values(counts))).toBeGreaterThan(0)
