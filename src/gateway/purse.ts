@@ -122,9 +122,8 @@ export class Purse {
     this.#recent = zeroUsd
     if (!quiet) return
     this.#begin(async () => {
-      if (this.#doubtful && !(await this.#read())) return
       await this.#giveBack()
-      if (this.#wallet.held === 0n) await this.#close()
+      if (this.#wallet.held === 0n && !this.#doubtful) await this.#close()
     })
     await this.#trip
   }
@@ -295,6 +294,8 @@ export class Purse {
 
   async #giveBack(): Promise<void> {
     this.#recalled = false
+    // What nobody here knows of may be what another node needs
+    if (this.#doubtful && !(await this.#read())) return
     const spare = available(this.#wallet)
     if (spare <= 0n) return
     // Set aside first: a call that comes meanwhile must not spend what is on its way back

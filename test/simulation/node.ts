@@ -49,6 +49,7 @@ export class SimulatedNode {
   readonly late: (() => Promise<unknown>)[] = []
   #journal: Used[] = []
   readonly #delivered: Used[] = []
+  #swept = true
   #delivering: Promise<unknown> = Promise.resolve()
 
   constructor(parts: NodeParts) {
@@ -66,7 +67,9 @@ export class SimulatedNode {
 
   /** Nothing of it gets lost, and it hears what others need. */
   get isWell(): boolean {
-    return this.state === 'runs' && this.hearsRecalls && this.troubles.length === 0 && this.late.length === 0
+    return (
+      this.state === 'runs' && this.hearsRecalls && this.troubles.length === 0 && this.late.length === 0 && this.#swept
+    )
   }
 
   get waiting(): number {
@@ -94,6 +97,19 @@ export class SimulatedNode {
     this.#journal = this.#journal.filter(used => !done.has(used))
     this.#delivered.push(...batch)
     return true
+  }
+
+  /** What was given up long ago may open a lease that nobody knows of, until the node next looks for such. */
+  async arrive(): Promise<void> {
+    if (this.late.length === 0) return
+    this.#swept = false
+    await Promise.all(this.late.splice(0).map(arrive => arrive()))
+  }
+
+  async tidy(): Promise<void> {
+    const isDisturbed = this.troubles.length > 0
+    await this.wallets.tidy()
+    if (!isDisturbed) this.#swept = true
   }
 
   /** Everything that this node ever delivered, once more. */

@@ -10,7 +10,9 @@ export function refusedWrongly(oracle: Oracle, books: Books, { account, least }:
   const owed = oracle.owed()
   const spare = sum(books.leases, ({ id, account: of, open }) => (of === account ? open - (owed.get(id) ?? 0n) : 0n))
   const free = spare + (account === 'credit' ? books.credit - books.ending : leftOf(oracle, books, account))
-  return free >= least ? `a call for ${least} was refused: of ${account} ${free} is free` : undefined
+  return free >= least
+    ? `a call for ${least} was refused: of ${account} ${free} is free, ${spare} of it leased`
+    : undefined
 }
 
 function leftOf(oracle: Oracle, books: Books, window: string): bigint {

@@ -7,7 +7,7 @@ import { World } from './world.ts'
 export type Failure = { readonly world: number; readonly steps: readonly Step[]; readonly reason: string }
 
 export const stepsPerWorld = 500
-const triesMax = 600
+const triesMax = 300
 
 /** What was wrong; undefined where everything was as it must be. */
 export async function runHistory(

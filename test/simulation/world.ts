@@ -134,7 +134,7 @@ export class World {
   async #settleDown(): Promise<void> {
     for (const node of this.#nodes) {
       node.troubles.length = 0
-      await this.#finish(Promise.all(node.late.splice(0).map(arrive => arrive())))
+      await this.#finish(node.arrive())
       if (node.state === 'down') await this.#finish(node.start())
       else await this.#finish(node.beat())
       this.#hear(node)
@@ -146,7 +146,7 @@ export class World {
   /** Nodes without a call hand back everything by themselves. */
   async #idle(): Promise<void> {
     for (let round = 0; round < 3; round += 1) {
-      for (const node of this.#nodes) await this.#finish(node.wallets.tidy())
+      for (const node of this.#nodes) await this.#finish(node.tidy())
     }
     const { leases } = await this.#look()
     if (leases.length > 0)
@@ -222,10 +222,10 @@ export class World {
     hear: ({ node }) => this.#hear(this.#nodes[node]),
     deafen: ({ node }) => this.#deafen(node),
     beat: ({ node }) => this.#beat(node),
-    tidy: ({ node }) => this.#running(node)?.wallets.tidy(),
+    tidy: ({ node }) => this.#running(node)?.tidy(),
     disturb: ({ node, trouble, statements }) =>
       this.#running(node)?.troubles.push(...Array.from({ length: statements }, () => trouble)),
-    arrive: () => Promise.all(this.#nodes.flatMap(({ late }) => late.splice(0)).map(arrive => arrive())),
+    arrive: () => Promise.all(this.#nodes.map(node => node.arrive())),
     freeze: ({ node }) => this.#freeze(node),
     crash: ({ node }) => this.#crash(this.#running(node)),
     stop: ({ node }) => this.#stop(this.#running(node)),
@@ -265,6 +265,7 @@ export class World {
     const { errorCode, cause } = error as ApiError
     const place = refusedPlaces[errorCode ?? '']
     if (place === undefined) {
+      this.#impatient(node, names)
       if (errorCode !== 'storage_unavailable' || !isCut(cause)) this.#bugs.push(`a call failed: ${error} (${cause})`)
       return
     }

@@ -307,6 +307,8 @@ begin
       update spend_windows w set leased_nano_usd = w.leased_nano_usd + added
         where w.scope_id = scope and w.period = in_period and w.starts_at = starts;
     end if;
+  elsif overtaken then
+    movement := own.movements;
   else
     -- overtakes what is still on its way
     update leases l set movements = l.movements + 1 where l.id = lease and l.closed_at is null returning l.movements into movement;
@@ -465,6 +467,8 @@ begin
         audio_input_tokens integer, cached_audio_input_tokens integer, image_input_tokens integer,
         cached_image_input_tokens integer, audio_output_tokens integer, image_output_tokens integer, tool_calls jsonb,
         service_tier text, limit_lease_ids uuid[])
+      -- in one order, because the same records may be on their way twice
+      order by r.id
       on conflict do nothing
       returning id, lease_id, limit_lease_ids, organization_id, project_id, api_key_id, occurred_at, charged_nano_usd,
         overrun_nano_usd, charged_nano_usd
