@@ -245,19 +245,6 @@ async function call(
   callMs.push(performance.now() - startedAt)
 }
 
-const nothing = {
-  cache_write_tokens: null,
-  cache_write_1h_tokens: null,
-  audio_input_tokens: null,
-  cached_audio_input_tokens: null,
-  image_input_tokens: null,
-  cached_image_input_tokens: null,
-  audio_output_tokens: null,
-  image_output_tokens: null,
-  tool_calls: null,
-  service_tier: null,
-}
-
 function recordOf({ organization, project, key }: Place, hold: Hold): UsageRecord {
   const nowMs = Date.now()
   return {
@@ -278,7 +265,6 @@ function recordOf({ organization, project, key }: Place, hold: Hold): UsageRecor
     cached_input_tokens: 0,
     output_tokens: 17,
     reasoning_tokens: 0,
-    ...nothing,
     price_id: null,
     lease_id: hold.creditLease,
     limit_lease_ids: hold.limitLeases,

@@ -50,11 +50,15 @@ async function spend(): Promise<void> {
     },
   })
   await query(`insert into nodes (id, version) values ('node-a', '1')`)
+  await settleCall(key, 400)
+}
+
+async function settleCall(key: string, charged: number): Promise<void> {
   const record = {
     id: randomUUID(),
     occurred_at: new Date(),
     request_id: 'req_1',
-    organization_id: organizationId,
+    organization_id: organization,
     project_id: platform.projectId,
     api_key_id: key,
     endpoint: '/v1/chat/completions',
@@ -69,7 +73,7 @@ async function spend(): Promise<void> {
     reasoning_tokens: 0,
     lease_id: lease,
     limit_lease_ids: [limitLease],
-    charged_nano_usd: 400,
+    charged_nano_usd: charged,
     overrun_nano_usd: 0,
     duration_ms: 1,
   }
@@ -104,6 +108,15 @@ test('untouched money adds up, in part and in full, again and again', async () =
     if (full) await query('select roll_up_usage(1000)')
     expect(await verify(full)).toEqual({ object: 'platform.ledger_verification', adds_up: true, findings: [] })
   }
+})
+
+test('a key whose monthly budget was taken away spends on, and everything adds up', async () => {
+  const [{ key } = { key: '' }] = await query<{ key: string }>(`select id as key from api_keys where kind = 'project'`)
+  await query('select set_key_budget($1, 5000000000, $2)', [key, 'month'])
+  await query('delete from key_budgets where key_id = $1', [key])
+  await settleCall(key, 50)
+  for (const full of [false, true]) expect(await verify(full)).toMatchObject({ adds_up: true, findings: [] })
+  await query('select set_key_budget($1, 5000000000, $2)', [key, 'day'])
 })
 
 type Case = { rule: string; break: string; mend: string; subject: RegExp; seenInPart: boolean }
@@ -160,8 +173,8 @@ const cases: readonly Case[] = [
   },
   {
     rule: 'spent windows',
-    break: `update spend_windows set spent_nano_usd = 0 where scope_id like 'proj_%'`,
-    mend: `update spend_windows set spent_nano_usd = 400 where scope_id like 'proj_%'`,
+    break: `update spend_windows set spent_nano_usd = spent_nano_usd - 400 where scope_id like 'proj_%'`,
+    mend: `update spend_windows set spent_nano_usd = spent_nano_usd + 400 where scope_id like 'proj_%'`,
     subject: /^proj_\w+ month /,
     seenInPart: true,
   },

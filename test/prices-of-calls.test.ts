@@ -142,6 +142,18 @@ describe('a service tier that is asked for', () => {
     )
   })
 
+  test('is what is charged where the answer broke off before it said in which it was served', async () => {
+    const user = `call ${++calls}`
+    const chunk = { id: 'x', object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content: 'Hi' } }] }
+    const pieces = Array.from({ length: 20 }, () => `data: ${JSON.stringify(chunk)}\n\n`)
+    scripted.scripts.set(user, { contentType: 'text/event-stream', pieces })
+    const asked = chatBody(user, { model: 's', stream: true, service_tier: 'priority' })
+    const response = await gateway.post('/v1/chat/completions', asked)
+    await response.text()
+    const row = await books.usageOf(response.headers.get('x-request-id'))
+    expect(row).toMatchObject({ outcome: 'upstream_cut', estimated: true, service_tier: 'priority' })
+  })
+
   test('cannot be said twice, once for us and once for the provider', async () => {
     const user = `call ${++calls}`
     scripted.scripts.set(user, { pieces: [answer(plain)] })
@@ -153,6 +165,46 @@ describe('a service tier that is asked for', () => {
     expect((await gateway.post('/v1/chat/completions', raw)).status).toBe(200)
     expect(scripted.bodies.at(-1)?.service_tier).toBe('default')
   })
+})
+
+test.each([
+  ['image_url', { image_url: { url: 'https://example.com/large.png' } }],
+  ['file', { file: { file_id: 'file-1' } }],
+])('a link to an image costs what the provider says, and nobody else pays for it: %s', async (type, link) => {
+  const messages = [
+    {
+      role: 'user',
+      content: [
+        { type: 'text', text: 'What is this?' },
+        { type, ...link },
+      ],
+    },
+  ]
+  const row = await charge({ prompt_tokens: 36_000, completion_tokens: 10 }, { body: { messages, max_tokens: 10 } })
+  expect(row).toMatchObject({ charged_nano_usd: 144_150_000n, overrun_nano_usd: 0n })
+})
+
+test('a dry run says what is held, for text no more than its bytes, and is never taken for a call', async () => {
+  const text = JSON.stringify(chatBody('dry', { messages: [{ role: 'user', content: [{ type: 'text', text: 'x' }] }] }))
+  const asked = (said: string) =>
+    gateway.post('/v1/chat/completions', text, { headers: { 'x-keyhouse-dry-run': said } })
+  expect(await (await asked('true')).json()).toMatchObject({ input_tokens_max: text.length + 64 })
+  const before = gateway.upstream.requestCount()
+  const { message } = await expectRefusal(await asked('1'), { status: 400, code: 'invalid_value' })
+  expect(message).toContain('Nothing was sent')
+  expect(gateway.upstream.requestCount()).toBe(before)
+})
+
+test('a bound that is cut to what is left is cut in each member that says it', async () => {
+  const { value } = await gateway.newKey({ budget: { limit_usd: '0.10', period: 'total' } })
+  const user = `call ${++calls}`
+  scripted.scripts.set(user, { pieces: [answer(plain)] })
+  const asked = chatBody(user, { model: 's', max_tokens: 20_000, max_completion_tokens: 20_000 })
+  const response = await gateway.post('/v1/chat/completions', asked, { headers: { authorization: `Bearer ${value}` } })
+  const most = Number(response.headers.get('x-keyhouse-max-tokens-clamped-to'))
+  expect(most).toBeGreaterThan(0)
+  expect(most).toBeLessThan(2_000)
+  expect(scripted.bodies.at(-1)).toMatchObject({ max_tokens: most, max_completion_tokens: most })
 })
 
 test('all of it is computed again from the books to the same amounts', async () => {

@@ -93,7 +93,8 @@ test('a call that names a disabled hosted tool is refused before it costs anythi
   const searching = { tools: [{ type: 'function', function: { name: 'f' } }, { type: 'web_search_preview' }] }
   expect((await gateway.chat('usual', searching)).status).toBe(200)
   await set('hosted_tool_permissions', { web_search: { enabled: false } })
-  for (const body of [searching, { tools: [{ type: 'web_search' }] }, { web_search_options: {} }]) {
+  const elsewhere = [{ search_parameters: { mode: 'on' } }, { plugins: [{ id: 'web' }] }, { enable_search: true }]
+  for (const body of [searching, { tools: [{ type: 'web_search' }] }, { web_search_options: {} }, ...elsewhere]) {
     await expectRefusal(await gateway.chat('usual', body), {
       status: 403,
       code: 'tool_not_permitted',

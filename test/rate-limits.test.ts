@@ -112,6 +112,19 @@ describe('usage tiers', () => {
     expect(rowOf((await ask('GET', '/rate_limits')).json)).toMatchObject({ max_tokens_per_1_minute: 7 })
   })
 
+  test("a row of all models does not raise an owner's limits of those that the tier limits more", async () => {
+    const organization_id = platform.other.organizationId
+    await ask('POST', '/usage_tier', { organization_id, usage_tier: '1' })
+    // gpt-4o has 30,000 in this tier, and whatever has no row of its own 500,000
+    const all = '/rate_limits/rl-*'
+    expect((await theirs('POST', all, { max_tokens_per_1_minute: 30_001 })).status).toBe(400)
+    expect((await theirs('POST', all, { max_tokens_per_1_minute: 30_000 })).status).toBe(200)
+    expect((await theirs('POST', row, { max_tokens_per_1_minute: 30_001 })).status).toBe(400)
+    await ask('POST', `${all}?organization_id=${organization_id}`, { max_tokens_per_1_minute: 900_000 })
+    expect((await theirs('POST', all, { max_tokens_per_1_minute: 800_000 })).status).toBe(200)
+    expect((await theirs('POST', all, { max_requests_per_1_minute: 501 })).status).toBe(400)
+  })
+
   test("is the operator's to set, for any organization, with its monthly cap", async () => {
     const organization_id = platform.other.organizationId
     expect((await theirs('POST', '/usage_tier', { usage_tier: '5' })).status).toBe(403)

@@ -2,7 +2,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type SimulatedDatabase, simulatedDatabase } from './simulation/database.ts'
 import { admittedOf, type Bound } from './simulation/exactly.ts'
+import { mended } from './simulation/mended.ts'
 import { describeFailure, simulate, stepsPerWorld } from './simulation/simulate.ts'
+import { World } from './simulation/world.ts'
 
 const seed = Number(process.env.KEYHOUSE_SEED ?? Date.now() % 2 ** 31)
 const steps = Number(process.env.KEYHOUSE_SIMULATION_STEPS ?? 50_000)
@@ -24,6 +26,12 @@ test.each(cases)('on $nodes nodes, a $bound for k equal calls admits exactly k o
   for (const covered of [1, 7, 40]) {
     expect(await admittedOf(simulated, { seed, nodes, covered, bound }), `k = ${covered}, seed ${seed}`).toBe(covered)
   }
+})
+
+test.each(Object.entries(mended))('%s', async (_, { nodes, steps }) => {
+  const world = await World.open(simulated, seed, 0, nodes)
+  for (const step of steps) await world.run(step)
+  await world.end()
 })
 
 test(

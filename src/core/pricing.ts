@@ -7,7 +7,6 @@ import { inputKinds, outputKinds, type Price, type RateKind, type Rates } from '
 import type { ServiceTier, Usage } from './usage.ts'
 
 export type { Price } from './price.ts'
-export { type TokenUsage, type Usage, type UsageColumns, usageColumns, usageFromColumns } from './usage.ts'
 
 const million = 1_000_000n
 /** Multipliers are hundredths of a percent. */

@@ -7,7 +7,7 @@
  */
 import type { LimitDimension } from '#contract/rate-limits.ts'
 import type { Grant, ScopeLimits } from './grant.ts'
-import { limitsOfTier } from './usage-tiers.ts'
+import { limitsOfTier, rowsOfTier } from './usage-tiers.ts'
 
 const minuteMs = 60_000
 const dayMs = 86_400_000
@@ -156,6 +156,19 @@ export function organizationLimits(
 ): EveryLimit {
   const base = usageTier === null || kind === 'test' ? defaults : limitsOfTier(usageTier, model)
   return { ...base, ...limitsSet(set, model) }
+}
+
+/**
+ * The tightest that hold for any model without a row of its own: a row of all models stands above each row of the tier, so
+ * one that is within these raises nothing.
+ */
+export function organizationLimitsOfAll(
+  { usageTier, organizationLimits: set }: Pick<Holder, 'usageTier' | 'organizationLimits'>,
+  defaults: ScopeLimits,
+): EveryLimit {
+  const rows = usageTier === null ? [] : rowsOfTier(usageTier)
+  const base = rows.reduce<EveryLimit | undefined>((least, [, limits]) => tighter(limits, least ?? {}), undefined)
+  return { ...(base ?? defaults), ...set.get('*') }
 }
 
 /** All limits that hold for the calls of a key to a model. */

@@ -59,9 +59,10 @@ export const usageTiers = {
   },
 } as const satisfies Record<TierName, UsageTier>
 
+export const rowsOfTier = (name: TierName): UsageTier['limits'] => usageTiers[name].limits
+
 export function limitsOfTier(name: TierName, model: string): EveryLimit {
-  const rows: UsageTier['limits'] = usageTiers[name].limits
-  const row = rows.find(([pattern]) => fits(pattern, model))
+  const row = rowsOfTier(name).find(([pattern]) => fits(pattern, model))
   if (!row) throw new Error(`tier ${name} has no row for all other models`)
   return row[1]
 }

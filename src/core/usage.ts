@@ -67,6 +67,31 @@ export const usageColumns = (usage: Usage): UsageColumns => ({
   service_tier: usage.serviceTier === 'default' ? null : (usage.serviceTier ?? null),
 })
 
+/** The columns that are not null: of most calls none, and what is not said need not be written down, read and stored. */
+export function usageMembers(usage: Usage): Partial<UsageColumns> {
+  if (isPlain(usage)) return none
+  return Object.fromEntries(Object.entries(usageColumns(usage)).filter(([, value]) => value !== null))
+}
+
+const none: Partial<UsageColumns> = {}
+
+const isPlain = (usage: Usage): boolean =>
+  (usage.serviceTier ?? 'default') === 'default' && !extras.some(name => (usage[name] ?? 0) > 0)
+
+const extras = [
+  'cacheWriteTokens',
+  'cacheWrite1hTokens',
+  'audioInputTokens',
+  'cachedAudioInputTokens',
+  'imageInputTokens',
+  'cachedImageInputTokens',
+  'audioOutputTokens',
+  'imageOutputTokens',
+  'webSearchCalls',
+  'fileSearchCalls',
+  'codeInterpreterCalls',
+] as const satisfies readonly (keyof Usage)[]
+
 function toolCalls({ webSearchCalls, fileSearchCalls, codeInterpreterCalls }: Usage): ToolCalls | null {
   const calls: ToolCalls = {
     ...(webSearchCalls && { web_search: webSearchCalls }),

@@ -53,7 +53,9 @@ export async function admit(gateway: Gateway, call: Call): Promise<Admission> {
 
 /** Every prompt byte can be a token; the body's own syntax is longer than what chat templates add. */
 export function boundOf(gateway: Gateway, { body, ask, model, endpoint }: Call): Bound {
-  const inputTokensMax = body.raw.length + templateTokensMax
+  const attached = (ask.attachments ?? 0) * attachmentTokensMax
+  const inputTokensMax =
+    body.raw.length + templateTokensMax + Math.min(attached, model.contextTokensMax ?? Number.POSITIVE_INFINITY)
   const toolCallsMax = hostedToolsIn(body.parsed).length === 0 ? 0 : hostedToolCallsMax
   const whole = { inputTokensMax, serviceTier: ask.serviceTier, toolCallsMax }
   if (!endpoint.answers) return { ...whole, outputTokensMax: 0, outputTokensEach: null }
@@ -64,6 +66,10 @@ export function boundOf(gateway: Gateway, { body, ask, model, endpoint }: Call):
 }
 
 const templateTokensMax = 64
+/** The dearest that an image is known to be: of the largest size, in full detail, to gpt-4o-mini. A longer file is borne as overrun. */
+const attachmentTokensMax = 50_000
+/** What an image mostly is; for estimates only. */
+const attachmentTokensEstimate = 1_000
 /** Searches and the like that a model is held to make in one answer; what it makes beyond is borne as overrun. */
 const hostedToolCallsMax = 10
 
@@ -83,6 +89,7 @@ function clamped({ price, ask }: Call, bound: Bound, hold: Hold): Bound {
   return { ...bound, outputTokensMax: each * ask.choices, outputTokensEach: each }
 }
 
-function estimateTokens({ body, ask }: Call): number {
-  return Math.ceil(body.raw.length / bytesPerTokenEstimate) + (ask.outputTokens ?? 0) * ask.choices
-}
+export const estimateInput = ({ body, ask }: Call): number =>
+  Math.ceil(body.raw.length / bytesPerTokenEstimate) + (ask.attachments ?? 0) * attachmentTokensEstimate
+
+const estimateTokens = (call: Call): number => estimateInput(call) + (call.ask.outputTokens ?? 0) * call.ask.choices

@@ -56,7 +56,11 @@ export async function joinCluster(
     client.on('end', () => {
       if (listening === client) listening = undefined
     })
-    await client.query(`listen ${clusterChannel}`)
+    await within(beatMsMax, client.query(`listen ${clusterChannel}`)).catch(async error => {
+      listening = undefined
+      await within(beatMsMax, client.end())
+      throw error
+    })
   }
   const beat = async (): Promise<void> => {
     cluster = await within(beatMsMax, heartbeat(database, node.id, node.version))

@@ -100,14 +100,21 @@ function request(
   return upstream.attempt
 }
 
+/** Providers differ in which one they heed. */
+const outputMembers = ['max_tokens', 'max_completion_tokens'] as const
+
 /** What must differ from the client's own body: the model's name there, the output bound, and that we want the usage. */
 function changesFor(call: Call, admission: Admission, target: Target): Record<string, unknown> {
-  const { ask } = call
+  const { ask, body } = call
   const changes: Record<string, unknown> = { model: target.upstreamModel }
-  if (admission.bound.outputTokensEach !== null) changes[ask.outputMember] = admission.bound.outputTokensEach
+  const { outputTokensEach } = admission.bound
+  for (const member of outputTokensEach === null ? [] : outputMembers) {
+    const isSaid = member === ask.outputMember || (body.parsed[member] ?? null) !== null
+    if (isSaid) changes[member] = outputTokensEach
+  }
   if (ask.stream && !ask.includeUsage) {
     // Checked by the endpoint to be an object where it is there.
-    changes.stream_options = { ...(call.body.parsed.stream_options as object | undefined), include_usage: true }
+    changes.stream_options = { ...(body.parsed.stream_options as object | undefined), include_usage: true }
   }
   return changes
 }

@@ -2,8 +2,8 @@
  * Verb six. What was used: the provider's own numbers where it gave them; where it did not, or was cut before it could,
  * an estimate, marked as one. Never refuses.
  */
-import type { Usage } from '#core/usage.ts'
-import { type Admission, bytesPerTokenEstimate } from './admit.ts'
+import type { ServiceTier, Usage } from '#core/usage.ts'
+import { type Admission, bytesPerTokenEstimate, estimateInput } from './admit.ts'
 import type { Answer, StreamTally } from './answer.ts'
 import type { Call } from './call.ts'
 import { readServiceTier, readUsage } from './read-usage.ts'
@@ -11,13 +11,14 @@ import { readServiceTier, readUsage } from './read-usage.ts'
 export type Metered = { readonly usage: Usage; readonly estimated: boolean }
 
 export function meter(call: Call, admission: Admission, answer: Answer): Metered {
-  const serviceTier = readServiceTier(answer.serviceTier, answer.usage)
   const counted = readUsage(answer.usage, call.endpoint.answers)
+  const serviceTier =
+    counted || answer.serviceTier !== undefined ? readServiceTier(answer.serviceTier, answer.usage) : askedTier(call)
   if (counted) return { usage: { ...counted, serviceTier }, estimated: false }
   const outputTokens = Math.min(estimateOutput(call, answer), admission.bound.outputTokensMax)
   return {
     usage: {
-      inputTokens: Math.ceil(call.body.raw.length / bytesPerTokenEstimate),
+      inputTokens: estimateInput(call),
       cachedInputTokens: 0,
       outputTokens,
       reasoningTokens: 0,
@@ -26,6 +27,10 @@ export function meter(call: Call, admission: Admission, answer: Answer): Metered
     estimated: true,
   }
 }
+
+/** Of an answer that was cut before it said as what it was served. */
+const askedTier = ({ ask: { serviceTier = 'auto' } }: Call): ServiceTier =>
+  serviceTier === 'auto' ? 'default' : serviceTier
 
 function estimateOutput(call: Call, answer: Answer): number {
   if (answer.tally) return estimateStream(answer.tally, call.ask.choices)

@@ -36,6 +36,9 @@ const decisive = {
   max_completion_tokens: ['1', '100000'],
   n: ['1', '100'],
   best_of: ['1', '100'],
+  prompt: ['"one"', '["one","two"]'],
+  tools: ['[]', '[{"type":"web_search"}]'],
+  web_search_options: ['null', '{}'],
 } as const
 const escaped = (member: string): string => `\\u${member.charCodeAt(0).toString(16).padStart(4, '0')}${member.slice(1)}`
 const shapes: readonly ((member: string, one: string, other: string) => string)[] = [
@@ -63,6 +66,18 @@ test.each(Object.entries(decisive))(
     }
   },
 )
+
+test.each([
+  '{"model":"cheap","Model":"dear"}',
+  '{"model":"m","max_tokens":1,"MAX_TOKENS":100000}',
+  '{"model":"m","N":100}',
+  '{"model":"m","Tools":[{"type":"web_search"}]}',
+  '{"model":"m","max_to\u212aens":100000}',
+  '{"model":"m","re\u017fponse":1,"be\u017ft_of":20}',
+  '{"model":"m","stream":true,"stream_options":{"include_usage":true,"Include_Usage":false}}',
+])('a member that only a provider that ignores case would read is refused: %s', text => {
+  expect(() => body(text)).toThrow(/Unknown parameter: '.+'\. Did you mean/)
+})
 
 test('members that differ, one of each, are no reason to write the body anew', () => {
   const each = Object.entries(decisive).map(([member, [value]]) => `"${member}": ${value}`)

@@ -14,7 +14,9 @@ export function parseBody(raw: Buffer): RequestBody {
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) throw apiError('invalid_json')
   checkDepth(parsed, jsonDepthMax)
   // Checked above: an object, and JSON has no other members than those a JsonObject may have.
-  return { raw, parsed: parsed as JsonObject, isAmbiguous: readsTwoWays(text) }
+  const body = parsed as JsonObject
+  refuseLookalikes(body)
+  return { raw, parsed: body, isAmbiguous: readsTwoWays(text) }
 }
 
 function parseJson(text: string): unknown {
@@ -33,7 +35,7 @@ function checkDepth(value: object, levelsLeft: number): void {
   }
 }
 
-/** Members that decide what a call costs and where it goes: here we and the provider must read the same. */
+/** Members that decide what a call costs and where it goes, and `tools`, some of which projects may not use: we and the provider must read the same. */
 const decisive = [
   'model',
   'stream',
@@ -43,8 +45,28 @@ const decisive = [
   'n',
   'best_of',
   'service_tier',
+  'prompt',
+  'tools',
+  'web_search_options',
+  'search_parameters',
+  'plugins',
+  'enable_search',
 ] as const
 const decisiveOrEscape = new RegExp(`"(?:${decisive.join('|')})"|\\\\u`, 'g')
+
+const known: ReadonlySet<string> = new Set([...decisive, 'include_usage'])
+/** As Go's JSON compares names: in any case, the long s and the Kelvin sign included. */
+const folded = (member: string): string => member.toUpperCase().toLowerCase()
+
+/** A provider written in Go takes `Max_Tokens` for `max_tokens`: a bound, a model or a tool that nobody here has read. */
+function refuseLookalikes(body: JsonObject): void {
+  const options = body.stream_options
+  for (const member of [...Object.keys(body), ...(options instanceof Object ? Object.keys(options) : [])]) {
+    if (known.has(member) || !known.has(folded(member))) continue
+    const message = `Unknown parameter: '${member}'. Did you mean '${folded(member)}'?`
+    throw apiError('invalid_parameter', { param: member, message, code: 'unknown_parameter' })
+  }
+}
 
 /**
  * The bytes to send upstream. The client's own bytes where nothing changes; with what is new put in front where members

@@ -5,7 +5,7 @@
 import { apiError } from '#contract/errors.ts'
 import { type NanoUsd, nanoUsd, smallerUsd } from '#core/money.ts'
 import { costOf } from '#core/pricing.ts'
-import { usageColumns } from '#core/usage.ts'
+import { usageMembers } from '#core/usage.ts'
 import type { UsageRecord } from '#storage/usage.ts'
 import { uuidv7 } from '#storage/uuid.ts'
 import type { Admission } from './admit.ts'
@@ -74,10 +74,10 @@ function usageRecord(
     cached_input_tokens: usage.cachedInputTokens,
     output_tokens: usage.outputTokens,
     reasoning_tokens: usage.reasoningTokens,
-    ...usageColumns(usage),
+    ...usageMembers(usage),
     price_id: price.id === '' ? null : price.id,
     lease_id: hold.creditLease,
-    limit_lease_ids: hold.limitLeases.length === 0 ? null : hold.limitLeases,
+    ...(hold.limitLeases.length > 0 && { limit_lease_ids: hold.limitLeases }),
     charged_nano_usd: charged.toString(),
     overrun_nano_usd: overrun.toString(),
     duration_ms: Math.round(gateway.now() - exchange.startedAtMs),

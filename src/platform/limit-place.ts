@@ -2,7 +2,14 @@
 import { apiError } from '#contract/errors.ts'
 import type { OrganizationId } from '#contract/ids.ts'
 import type { Grant } from '#core/grant.ts'
-import { type EveryLimit, type LimitsByModel, limitsSet, organizationLimits, tighter } from '#core/rate-limits.ts'
+import {
+  type EveryLimit,
+  type LimitsByModel,
+  limitsSet,
+  organizationLimits,
+  organizationLimitsOfAll,
+  tighter,
+} from '#core/rate-limits.ts'
 import type { AuthSubject } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
 import { findProject, type ProjectRow } from '#storage/projects.ts'
@@ -41,13 +48,13 @@ export async function organizationPlace(
   const tier = await readTier(database, named)
   if (!tier) throw apiError('not_found', { what: 'organization' })
   const { organization_id: scope, usage_tier: usageTier } = tier
-  const holds = await holdsOf(database, { scope, usageTier, limitsDefault })
+  const { holds, holdsForAll } = await holdsOf(database, { scope, usageTier, limitsDefault })
   return {
     level: 'organization',
     scope,
     project: null,
     affects: ['organization', scope],
-    ceiling: model => (isOperator ? undefined : holds(model)),
+    ceiling: model => (isOperator ? undefined : model === '*' ? holdsForAll : holds(model)),
     holds,
   }
 }
@@ -56,7 +63,10 @@ type Organization = Pick<PlatformParts, 'limitsDefault'> & Pick<Grant, 'usageTie
 
 async function holdsOf(database: Queryable, { scope, usageTier, limitsDefault }: Organization) {
   const holder = { kind: 'project' as const, usageTier, organizationLimits: await readLimits(database, scope) }
-  return (model: string): EveryLimit => organizationLimits(holder, model, limitsDefault)
+  return {
+    holds: (model: string): EveryLimit => organizationLimits(holder, model, limitsDefault),
+    holdsForAll: organizationLimitsOfAll(holder, limitsDefault),
+  }
 }
 
 /** @throws ApiError not_found */

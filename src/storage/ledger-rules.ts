@@ -22,13 +22,13 @@ const foundMax = 1_000
 const since = `(select coalesce(min(verified_until), '-infinity') from ledger_checkpoints)`
 const openAmount = 'granted_nano_usd - settled_nano_usd - returned_nano_usd'
 
-/** Of the current and the last month, by the rules of settle_windows: a key's only while its budget is what it was. */
+/** Of the current and the last month, by the rules of settle_windows: a key's only while it has a budget, and that is what it was. */
 const checkableWindows = `select w.scope_id, w.period, w.starts_at, w.spent_nano_usd,
     (w.starts_at at time zone 'UTC' + ('1 ' || w.period)::interval) at time zone 'UTC' as ends_at
   from spend_windows w left join key_budgets b on b.key_id = w.scope_id
   where w.period <> 'total' and w.starts_at >= date_trunc('month', now(), 'UTC') - interval '1 month'
     and w.starts_at >= (select before from usage_dropped)
-    and (b.key_id is null and w.period = 'month'
+    and (w.period = 'month' and not exists (select from api_keys k where k.id = w.scope_id)
       or b.period = w.period and w.starts_at >= window_start(w.period, b.updated_at))`
 
 type Place = { readonly organization: string; readonly inGroup: string; readonly inEvent: string }

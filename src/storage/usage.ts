@@ -2,8 +2,8 @@
 import type { UsageColumns } from '#core/usage.ts'
 import { type Database, prepared, sql } from './database.ts'
 
-/** One call, as the journal keeps it; columns of `usage_events`. Money is decimal text, since JSON numbers are floats. */
-export type UsageRecord = UsageColumns & {
+/** One call, as the journal keeps it; columns of `usage_events`, null where they are left out. Money is decimal text, since JSON numbers are floats. */
+export type UsageRecord = Partial<UsageColumns> & {
   readonly id: string
   readonly occurred_at: string
   readonly request_id: string
@@ -24,7 +24,7 @@ export type UsageRecord = UsageColumns & {
   readonly price_id: string | null
   /** The lease on credit, and those on spend limits, that the call was held against. */
   readonly lease_id: string | null
-  readonly limit_lease_ids: readonly string[] | null
+  readonly limit_lease_ids?: readonly string[] | null
   readonly charged_nano_usd: string
   readonly overrun_nano_usd: string
   readonly duration_ms: number

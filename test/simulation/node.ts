@@ -144,6 +144,24 @@ export class SimulatedNode {
     }
   }
 
+  /** It stands still, and says nothing. */
+  freeze(): void {
+    this.state = 'frozen'
+  }
+
+  wake(): void {
+    this.state = 'runs'
+    this.hearsRecalls = true
+  }
+
+  deafen(): void {
+    this.hearsRecalls = false
+  }
+
+  disturb(trouble: Trouble, statements: number): void {
+    for (let number = 0; number < statements; number += 1) this.troubles.push(trouble)
+  }
+
   crash(): void {
     this.state = 'down'
     this.wallets.abandon()

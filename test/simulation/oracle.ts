@@ -70,6 +70,17 @@ export class Oracle {
     return sum(this.grants.values(), grant => (over(grant) ? grant.amount : 0n))
   }
 
+  /** The database has taken them. @returns those that it had not taken before */
+  settle(ids: readonly string[]): Used[] {
+    return ids.flatMap(id => {
+      const used = this.underway.get(id)
+      if (!used) return []
+      this.underway.delete(id)
+      this.settled.set(id, used)
+      return [used]
+    })
+  }
+
   /** What a lease must still cover. */
   owed(): Map<string, bigint> {
     const owed = new Map<string, bigint>()

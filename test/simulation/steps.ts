@@ -5,6 +5,8 @@
 import type { Period } from '#core/spending.ts'
 import { type Random, randomOf } from './random.ts'
 
+/** Money in steps is thousandths of a cent; of these, in nano-dollars. */
+export const unit = 10_000n
 export const nodesMax = 4
 export const keyCount = 3
 export const projectCount = 2

@@ -21,6 +21,8 @@ export type Ask = {
   readonly outputMember: 'max_tokens' | 'max_completion_tokens'
   /** In which service tier it asks to be served. Left out: as the provider sees fit. */
   readonly serviceTier?: RequestedTier
+  /** Images and files that come along, whose tokens have nothing to do with their bytes. Left out: none. */
+  readonly attachments?: number
   /** What else is limited: how many images it makes, how much audio it brings, how many input tokens it queues as a batch. */
   readonly images?: number
   readonly audioMegabytes?: number

@@ -34,6 +34,7 @@ export const chatCompletions: CallEndpoint = {
       outputTokens: current ?? old,
       outputMember: current === null ? 'max_tokens' : 'max_completion_tokens',
       serviceTier: readServiceTier(body),
+      attachments: countAttachments(body),
     }
   },
 }
@@ -58,4 +59,17 @@ function checkMessages({ messages }: JsonObject): void {
       throw wrongType(`${param}.role`, 'a string', message.role)
     }
   }
+}
+
+/** Text is as long as its bytes, and sound too; an image or a file may be a link of a few. */
+const asLongAsItsBytes: readonly unknown[] = ['text', 'refusal', 'input_audio']
+
+function countAttachments({ messages }: JsonObject): number {
+  let attachments = 0
+  // Checked above to be a list of objects
+  for (const { content } of messages as readonly JsonObject[]) {
+    if (!Array.isArray(content)) continue
+    for (const part of content) if (!asLongAsItsBytes.includes(part?.type)) attachments += 1
+  }
+  return attachments
 }

@@ -224,15 +224,22 @@ create function lock_key_budgets() returns void language sql as $$ select pg_adv
 create function set_key_budget(key text, amount bigint, in_period text) returns void language plpgsql as $$
 declare
   first_key text;
+  keys text[];
   starts timestamptz := window_start(in_period, now());
+  ends timestamptz := case in_period when 'total' then 'infinity'
+    else (starts at time zone 'UTC' + ('1 ' || in_period)::interval) at time zone 'UTC' end;
 begin
   perform lock_key_budgets();
   select coalesce(budget_key_id, id) into first_key from api_keys where id = key;
   insert into key_budgets (key_id, limit_nano_usd, period) values (first_key, amount, in_period)
     on conflict (key_id) do update set limit_nano_usd = excluded.limit_nano_usd, period = excluded.period, updated_at = now();
+  keys := array(select id from api_keys where id = first_key or budget_key_id = first_key);
   insert into spend_windows (scope_id, period, starts_at, spent_nano_usd)
-    values (first_key, in_period, starts,
-      charged_to_keys(array(select id from api_keys where id = first_key or budget_key_id = first_key), starts))
+    select first_key, in_period, w.starts_at, w.charged
+    -- by the clock of a node that is ahead, the next window may have begun
+    from (values (starts, charged_to_keys(keys, starts) - charged_to_keys(keys, ends)), (ends, charged_to_keys(keys, ends)))
+      w (starts_at, charged)
+    where w.starts_at = starts or w.charged > 0 order by w.starts_at
   -- never less than was counted
   on conflict (scope_id, period, starts_at) do update
     set spent_nano_usd = greatest(spend_windows.spent_nano_usd, excluded.spent_nano_usd);
@@ -411,13 +418,18 @@ declare
   taken bigint;
 begin
   insert into spend_windows (scope_id, period, starts_at, spent_nano_usd)
-    select scope, period, window_start(period, occurred_at), sum(charged)
+    select scope, period, starts_at, sum(charged)
     from (
-      select organization_id as scope, 'month' as period, occurred_at, charged from settling
-      union all select project_id, 'month', occurred_at, charged from settling
-      union all select b.key_id, b.period, s.occurred_at, s.charged from settling s
+      select organization_id as scope, 'month' as period, window_start('month', occurred_at) as starts_at, charged
+        from settling where charged > 0
+      union all select project_id, 'month', window_start('month', occurred_at), charged from settling where charged > 0
+      union all select b.key_id, b.period, window_start(b.period, s.occurred_at), s.charged from settling s
         join api_keys k on k.id = s.api_key_id join key_budgets b on b.key_id = coalesce(k.budget_key_id, k.id)
-    ) spent where charged > 0 group by 1, 2, 3 order by 1, 2, 3
+        where s.charged > 0
+      -- windows of which only a lease is touched are locked here too, in their place
+      union all select l.scope_id, l.period, l.starts_at, 0
+        from settling s, unnest(s.limit_lease_ids) as i (id) join leases l on l.id = i.id where s.journalled > 0
+    ) spent group by 1, 2, 3 order by 1, 2, 3
   on conflict (scope_id, period, starts_at) do update
     set spent_nano_usd = spend_windows.spent_nano_usd + excluded.spent_nano_usd;
 

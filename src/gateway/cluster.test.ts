@@ -1,0 +1,27 @@
+import type pg from 'pg'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import type { Database, Statement } from '#storage/database.ts'
+import { joinCluster } from './cluster.ts'
+
+beforeEach(() => void vi.useFakeTimers())
+afterEach(() => void vi.useRealTimers())
+
+test('a database that lets a node in and then does not answer it stops no heartbeat', async () => {
+  let beats = 0
+  const ended = vi.fn(async () => undefined)
+  const silent = { on: () => undefined, query: () => new Promise(() => undefined), end: ended }
+  const query = async ({ text }: Statement): Promise<object[]> => {
+    if (text.includes('insert into nodes')) beats += 1
+    if (text.includes('max(id)')) return [{ id: 0n }]
+    return text.includes('insert into nodes') ? [{ count: 2n, rank: 0n, lost: false }] : []
+  }
+  // As much of a database, and of a connection, as a cluster asks for
+  const database = { query, connect: async () => silent as unknown as pg.Client } as unknown as Database
+  const onError = vi.fn()
+  const link = await joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, onError)
+  await vi.advanceTimersByTimeAsync(20_000)
+  expect(beats).toBeGreaterThanOrEqual(4)
+  expect(ended).toHaveBeenCalled()
+  expect(onError).toHaveBeenCalled()
+  await link.stop()
+})
