@@ -46,7 +46,8 @@ export async function joinCluster(
     }
   }
   const listen = async (): Promise<void> => {
-    const client = await within(beatMsMax, database.connect())
+    // It has a deadline of its own; with a shorter one, connections that come late would be nobody's to end
+    const client = await database.connect()
     if (stopped || listening) return client.end()
     listening = client
     client.on('notification', ({ payload = '' }) => {
