@@ -48,7 +48,7 @@ const recallPollMs = 20
 /** Where asking the others brought nothing, nobody is asked again for this long. */
 const recallAgainMs = 1_000
 /** A lease moves by itself only where an answer was lost, and a new one only where this node is given up once more. */
-const askTriesMax = 4
+const askTriesMax = 6
 
 export class Purse {
   readonly account: SpendAccount
@@ -232,11 +232,14 @@ export class Purse {
     for (let tries = 0; tries < askTriesMax; tries += 1) {
       const doubts = this.#doubts
       const askedAtMs = this.#parts.now()
-      const grown = await this.#ask(amount, target, least)
+      // Asked for money that the lease has already, the account would seem to have too little: it is read first
+      const reads = this.#doubtful && amount > 0n
+      const grown = await (reads ? this.#ask(zeroUsd, zeroUsd, zeroUsd) : this.#ask(amount, target, least))
       if (grown.closed) this.#forget()
-      else if (doubts === this.#doubts) {
+      else if (doubts !== this.#doubts) this.#doubtful = true
+      else {
         this.#adopt(grown, askedAtMs)
-        if (!grown.overtaken) return grown
+        if (!grown.overtaken && !reads) return grown
       }
     }
     throw new Error('the lease was taken back, or moved by somebody else, again and again')

@@ -41,6 +41,20 @@ export const mended: Readonly<Record<string, Mended>> = {
       call(0, 10),
     ],
   },
+  'a node that was given up for lost counts what its newest lease holds before it refuses a call': {
+    nodes: 1,
+    steps: [
+      dollar,
+      { kind: 'freeze', node: 0 },
+      { kind: 'wait', ms: 3_600_000 },
+      { kind: 'take back' },
+      { kind: 'hear', node: 0 },
+      call(0, 10),
+      { kind: 'end', call: 0, share: null },
+      { kind: 'beat', node: 0 },
+      call(0, 95),
+    ],
+  },
   'what the platform bears of a late call does not stay reserved of the spend limit': {
     nodes: 1,
     steps: [
