@@ -18,10 +18,39 @@ test('a database that lets a node in and then does not answer it stops no heartb
   // As much of a database, and of a connection, as a cluster asks for
   const database = { query, connect: async () => silent as unknown as pg.Client } as unknown as Database
   const onError = vi.fn()
-  const link = await joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, onError)
+  const joining = joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, onError)
   await vi.advanceTimersByTimeAsync(20_000)
+  const link = await joining
   expect(beats).toBeGreaterThanOrEqual(4)
   expect(ended).toHaveBeenCalled()
   expect(onError).toHaveBeenCalled()
+  await link.stop()
+})
+
+test('two nodes that start at once, and do not see each other, count each other in as soon as they hear', async () => {
+  let nodes = 1n
+  const said: string[] = []
+  let notify = (_message: { payload?: string }): void => undefined
+  const connection = {
+    on: (event: string, listener: typeof notify) => {
+      if (event === 'notification') notify = listener
+    },
+    query: async () => void said.push('listens'),
+    end: async () => undefined,
+  }
+  const query = async ({ text }: Statement): Promise<object[]> => {
+    said.push(text.includes('pg_notify') ? 'announced' : text.includes('insert into nodes') ? 'runs' : 'other')
+    if (text.includes('max(id)')) return [{ id: 0n }]
+    return text.includes('insert into nodes') ? [{ count: nodes, rank: 0n, lost: false }] : []
+  }
+  // As much of a database, and of a connection, as a cluster asks for
+  const database = { query, connect: async () => connection as unknown as pg.Client } as unknown as Database
+  const link = await joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, vi.fn())
+  expect(link.current().count).toBe(1)
+  expect(said.filter(what => what !== 'other')).toEqual(['listens', 'runs', 'announced'])
+  nodes = 2n
+  notify({ payload: '' })
+  await vi.advanceTimersByTimeAsync(0)
+  expect(link.current().count).toBe(2)
   await link.stop()
 })

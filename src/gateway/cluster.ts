@@ -1,6 +1,7 @@
 /**
  * What this node knows of the others: how many run, and what they need handed back. It says every two seconds that it runs
- * itself. Alone, it does nothing more; with others, it listens for recalls, and polls for those that listening missed.
+ * itself, and listens: for nodes that come and go, since the shares of rate limits depend on how many there are, and for recalls.
+ * With others, it polls for recalls that listening missed.
  */
 import type { Database } from '#storage/database.ts'
 import { newestRecall, recallsAfter } from '#storage/leases.ts'
@@ -32,7 +33,7 @@ export async function joinCluster(
   listeners: Listeners,
   onError: (message: string, error: unknown) => void,
 ): Promise<ClusterLink> {
-  let cluster = await heartbeat(database, node.id, node.version)
+  let cluster = alone
   let lastRecall = await newestRecall(database)
   let listening: { end(): Promise<void> } | undefined
   let failing = false
@@ -66,10 +67,17 @@ export async function joinCluster(
   const beat = async (): Promise<void> => {
     cluster = await within(beatMsMax, heartbeat(database, node.id, node.version))
     if (cluster.lost) listeners.lost()
-    if (cluster.count > 1 && !listening) await listen()
+    if (!listening) await listen()
+  }
+  const report = (error: unknown): void => {
+    if (!failing && !stopped) onError('this node cannot say that it runs, nor hear of the others', error)
+    failing = true
   }
 
-  if (cluster.count > 1) await announceChange(database)
+  // It listens before it says that it runs, and announces itself even where it saw nobody: two that start at once do not see each other
+  await listen().catch(report)
+  cluster = await heartbeat(database, node.id, node.version)
+  await announceChange(database)
   let beatAtMs = performance.now()
   const tick = async (): Promise<void> => {
     try {
@@ -80,8 +88,7 @@ export async function joinCluster(
       await readRecalls()
       failing = false
     } catch (error) {
-      if (!failing && !stopped) onError('this node cannot say that it runs, nor hear of the others', error)
-      failing = true
+      report(error)
     }
     if (!stopped) timer = setTimeout(tick, cluster.count > 1 ? pollEveryMs : beatEveryMs)
   }
@@ -97,6 +104,8 @@ export async function joinCluster(
     },
   }
 }
+
+const alone: Cluster = { count: 1, rank: 0, lost: false }
 
 /** The regular beat reports a database that is away. */
 const ignoreUntilNextBeat = (): void => undefined
