@@ -6,6 +6,7 @@ import { standing } from '#core/gcra.ts'
 import { type Counters, type Limit, memoryCounters, type Outcome, type Taken } from '#storage/counters.ts'
 import { countersClock } from '#storage/open-counters.ts'
 import { type Nodes, retryMs, type SharedCounters, sharedCounters, shareOf } from '#storage/shared-counters.ts'
+import { FaultProxy } from './support/fault-proxy.ts'
 import { startRedis, type TestRedis } from './support/redis.ts'
 import { has } from './support/system.ts'
 
@@ -120,9 +121,13 @@ describe.runIf(has('redis'))('with Redis', () => {
     { count: 2, rank: 1 },
   ] as const
 
-  async function node(nodes: Nodes = { count: 1, rank: 0 }, slotMs = 30_000): Promise<SharedCounters> {
+  async function node(
+    nodes: Nodes = { count: 1, rank: 0 },
+    slotMs = 30_000,
+    redisUrl = redis.url,
+  ): Promise<SharedCounters> {
     const counters = await sharedCounters({
-      redisUrl: redis.url,
+      redisUrl,
       nodes: () => nodes,
       now: countersClock(),
       onError: message => errors.push(message),
@@ -233,6 +238,32 @@ describe.runIf(has('redis'))('with Redis', () => {
     // An empty Redis has from the nodes what they had seen in it
     await expect.poll(async () => admittedOf(one, 100, limit)).toBeGreaterThan(0)
     expect(await look(two, limit)).toBe(0)
+  })
+
+  test('after a cut, what was not given out is there at once, and no more', async () => {
+    const proxy = await FaultProxy.open({ target: { host: '127.0.0.1', port: Number(new URL(redis.url).port) } })
+    const throughProxy = `redis://127.0.0.1:${proxy.port}`
+    const [one, two] = [await node(pair[0], undefined, throughProxy), await node(pair[1], undefined, throughProxy)]
+    const [minutely, daily] = [fresh(600), fresh(1_000, day)]
+    const limits = [minutely, daily]
+    const beganAtMs = performance.now()
+    await taken(two, limits, [100, 400])
+    await proxy.cut()
+    await Promise.all([isIn(one, 'alone'), isIn(two, 'alone')])
+    // Of its share of the day a node has something after some minutes, of that of the minute at once
+    const alone = async (counters: Counters): Promise<number> => {
+      await expect.poll(async () => (await counters.take([minutely], [4])).fits, { timeout: 5_000 }).toBe(true)
+      return admittedOf(counters, 300, minutely)
+    }
+    const given = 8 + (await alone(one)) + (await alone(two))
+    await proxy.restore()
+    await Promise.all([isIn(one, 'redis'), isIn(two, 'redis')])
+    const refilled = Math.ceil(((performance.now() - beganAtMs) * 600) / minute) + 1
+    const rest = await look(one, minutely)
+    expect(rest).toBeGreaterThanOrEqual(500 - given)
+    expect(rest).toBeLessThanOrEqual(500 - given + refilled)
+    expect(await look(two, daily)).toBe(600)
+    await proxy.close()
   })
 
   test('Redis that lost its memory gives out no fresh minute', async () => {

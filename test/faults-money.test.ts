@@ -134,13 +134,6 @@ describe('where a failover of the database is ridden out (auth-fresh-ms)', () =>
 
   const leased = async (): Promise<bigint> => (await books.totals()).leased
 
-  async function limitedKey(perMinute: number): Promise<string> {
-    const { value, path } = await newKey(cluster)
-    const limits = { max_requests_per_1_minute: perMinute }
-    await cluster.admin('POST', `${path}/rate_limits/rl-m`, limits, 1)
-    return value
-  }
-
   test.for(faults.slice(0, 2))(
     '$fault: what is leased can be spent and no more, then 503; rate limits go on; all of it is charged',
     { timeout: timeoutMs },
@@ -148,7 +141,7 @@ describe('where a failover of the database is ridden out (auth-fresh-ms)', () =>
       const { url } = cluster.node(0)
       const { project: key } = cluster.keys
       // Without a Redis each of the two nodes has its half of a limit
-      const limited = await limitedKey(6)
+      const { value: limited } = await newKey(cluster, { max_requests_per_1_minute: 6 })
       expect((await callModel(url, limited)).status).toBe(200)
       for (let call = 0; call < warmCalls; call += 1) expect((await callModel(url, key)).status).toBe(200)
       await sleep(quietMs)

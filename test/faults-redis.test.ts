@@ -12,7 +12,7 @@ import { deadlineMs } from '../src/storage/redis-link.ts'
 import { retryMs } from '../src/storage/shared-counters.ts'
 import { type Cluster, startCluster } from './support/cluster.ts'
 import { FaultProxy } from './support/fault-proxy.ts'
-import { modelIsThere, prepareMoney } from './support/limited-keys.ts'
+import { modelIsThere, newLimitedKey, prepareMoney } from './support/limited-keys.ts'
 import { startRedis, type TestRedis } from './support/redis.ts'
 import { type Answered, callModel, callSteadily, percentile, postChat, shownMs } from './support/steady-calls.ts'
 import { has } from './support/system.ts'
@@ -31,8 +31,6 @@ const afterMs = 2_000
 const schedulingMs = 500
 /** A try to join that began before Redis was back has to fail first. */
 const joinAgainMsMax = 2 * retryMs + memberMs + slowMs
-/** Nodes hear of one another every two seconds. */
-const knownMs = 2_500
 const joinMsMax = 10_000
 /** A slot that its node does not renew is free again after thirty seconds. */
 const slotMs = 30_000
@@ -70,7 +68,6 @@ describe.runIf(has('redis'))('two nodes that share a Redis', () => {
     const { admin: adminKey, project: projectKey } = cluster.keys
     await prepareMoney({ url: cluster.node(0).url, adminKey, projectKey }, upstream.url)
     for (const { url } of cluster.nodes) await modelIsThere(url, projectKey)
-    await sleep(knownMs)
   }, timeoutMs)
 
   afterAll(async () => {
@@ -81,14 +78,6 @@ describe.runIf(has('redis'))('two nodes that share a Redis', () => {
     await redis?.stop()
     await upstream?.stop()
   }, timeoutMs)
-
-  async function newKey(limits: Record<string, number>): Promise<string> {
-    const { data } = await cluster.admin<{ data: { id: string }[] }>('GET', '/v1/organization/projects')
-    const keys = `/v1/organization/projects/${data[0]?.id}/api_keys`
-    const { id, value } = await cluster.admin<{ id: string; value: string }>('POST', keys, { name: 'limited' })
-    await cluster.admin('POST', `${keys}/${id}/rate_limits/rl-m`, limits)
-    return value
-  }
 
   /** Those that Redis counts in now. */
   async function members(): Promise<number> {
@@ -146,7 +135,7 @@ describe.runIf(has('redis'))('two nodes that share a Redis', () => {
     '$fault: each node gives out its share, both never more than the limit, nobody waits, and they share again',
     { timeout: timeoutMs },
     async ({ fault, begin }) => {
-      const key = await newKey({ max_requests_per_1_minute: perMinute })
+      const { value: key } = await newLimitedKey(cluster, { max_requests_per_1_minute: perMinute })
       const seen = await underFault(
         key,
         () => Promise.all(proxies.map(begin)),
@@ -159,7 +148,7 @@ describe.runIf(has('redis'))('two nodes that share a Redis', () => {
   test(
     'cut off from one node alone: the other one goes on, both never more than the limit',
     async () => {
-      const key = await newKey({ max_requests_per_1_minute: perMinute })
+      const { value: key } = await newLimitedKey(cluster, { max_requests_per_1_minute: perMinute })
       const seen = await underFault(
         key,
         async () => proxies[0]?.cut(),
@@ -173,7 +162,7 @@ describe.runIf(has('redis'))('two nodes that share a Redis', () => {
   test(
     'a node that is killed: the slots of its calls return by time, and no sooner',
     async () => {
-      const key = await newKey({ max_concurrent_requests: slots })
+      const { value: key } = await newLimitedKey(cluster, { max_concurrent_requests: slots })
       const dying = cluster.node(0).url
       const { url } = cluster.node(1)
       const body = { user: 'long', stream: true, max_tokens: longTokens }

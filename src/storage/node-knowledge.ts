@@ -13,11 +13,18 @@ export class NodeKnowledge {
   readonly #seen = new RateLevels()
   readonly #limits = new Map<string, Limit>()
   #given = new RateLevels()
+  /** Of the counters in `#given`, since the node last told. */
+  #amounts = new Map<string, number>()
   #forgetAbove = limitsMax
 
-  /** What is given out alone is written here. */
+  /** What is given out alone is written here: how full that leaves this node's shares, which began empty. */
   get given(): RateLevels {
     return this.#given
+  }
+
+  /** And how much it was; negative for what came back of it. */
+  gave({ counter, periodMs }: Limit, amount: number): void {
+    if (periodMs > 0 && amount !== 0) this.#amounts.set(counter, (this.#amounts.get(counter) ?? 0) + amount)
   }
 
   learn(limits: readonly Limit[], { atMs, levels }: TakeReply, now: number): void {
@@ -32,8 +39,13 @@ export class NodeKnowledge {
   remember(limit: Limit, now: number): void {
     this.#limits.set(limit.counter, limit)
     if (this.#limits.size <= this.#forgetAbove) return
-    for (const counter of this.#limits.keys()) if (this.#leftOf(counter, now) <= 0) this.#limits.delete(counter)
+    for (const counter of this.#limits.keys()) if (this.#leftOf(counter, now) <= 0) this.#forget(counter)
     this.#forgetAbove = Math.max(limitsMax, this.#limits.size * 2)
+  }
+
+  #forget(counter: string): void {
+    this.#limits.delete(counter)
+    this.#amounts.delete(counter)
   }
 
   #leftOf(counter: string, now: number): number {
@@ -55,6 +67,7 @@ export class NodeKnowledge {
   /** All is told: nothing was given out since. */
   wasTold(): void {
     this.#given = new RateLevels()
+    this.#amounts = new Map()
   }
 
   told(shareOf: (limit: number) => number, now: number): Told[] {
@@ -62,7 +75,8 @@ export class NodeKnowledge {
       const left = (levels: RateLevels): number => Math.max(0, (levels.get(counter) ?? 0) - now)
       const [knownMs, givenMs] = [left(this.#seen), left(this.#given)]
       if (periodMs === 0 || (knownMs === 0 && givenMs === 0)) return []
-      return [{ counter, limit, periodMs, share: shareOf(limit), knownMs, givenMs }]
+      const amount = Math.max(0, this.#amounts.get(counter) ?? 0)
+      return [{ counter, limit, periodMs, share: shareOf(limit), knownMs, givenMs, amount }]
     })
   }
 }

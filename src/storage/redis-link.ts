@@ -37,6 +37,7 @@ export type Told = {
   readonly share: number
   readonly knownMs: number
   readonly givenMs: number
+  readonly amount: number
 }
 
 export type HeldSlot = { readonly counter: string; readonly slot: string }
@@ -131,12 +132,13 @@ export class RedisLink {
   async tell({ node, count }: Asker, all: readonly Told[]): Promise<void> {
     for (let from = 0; from < all.length; from += toldAtOnceMax) {
       const some = all.slice(from, from + toldAtOnceMax)
-      const args = some.flatMap(({ limit, periodMs, share, knownMs, givenMs }) => [
+      const args = some.flatMap(({ limit, periodMs, share, knownMs, givenMs, amount }) => [
         limit,
         periodMs,
         share,
         knownMs,
         givenMs,
+        amount,
       ])
       await this.#run(
         tellScript,

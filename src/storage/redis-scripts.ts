@@ -114,19 +114,27 @@ return answer`)
 
 /**
  * Tells Redis what this node knows, before it joins. KEYS more: counters. ARGV more: of each counter limit, period, share,
- * known, given: how long until it is full again by what was seen of it here, and by what the node gave out alone of its share.
- * A share that was used more than the rest adds what it was used more, at the limit that will hold with this node in.
+ * known, given, amount: how long until it is full again by what was seen of it here, and by what the node gave out alone of its
+ * share, which began empty; and how much that was.
+ *
+ * What the node gave out is at most what its share was used more than the rest, and at most that amount on top of what Redis
+ * counts: what the share had been used before, Redis has counted for all. The latter only where Redis forgot nothing meanwhile.
  */
 export const tellScript = script(`${common}
 local missing = math.max(0, missing_nodes() - (is_member() and 0 or 1))
+local forgot_nothing = redis.call('HGET', KEYS[2], 'complete') == '1'
 for index = 3, #KEYS do
-  local at = 3 + (index - 3) * 5
+  local at = 3 + (index - 3) * 6
   local limit, period, share = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local known, given = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+  local known, given, amount = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
   local tat = math.max(tonumber(redis.call('GET', KEYS[index]) or '0'), now, now + known)
   local ahead = given - (tat - now)
   local room = here(limit, missing)
-  if ahead > 0 and share > 0 and room > 0 then tat = tat + ahead * share / room end
+  if ahead > 0 and share > 0 and room > 0 then
+    local more = ahead * share / room
+    if forgot_nothing then more = math.min(more, amount * period / room) end
+    tat = tat + more
+  end
   if tat > now then keep(KEYS[index], tat) end
 end
 return 1`)

@@ -6,9 +6,9 @@
  * - A node is a member in Redis for a second at a time (`memberMs`), and renews that. While it is not, the others leave it its
  *   share. It begins to give out its share alone only when its membership has ended for certain, from an empty bucket: how
  *   much the others took meanwhile it cannot know.
- * - Before it joins again it tells what it gave out alone, and what it last saw of each counter, so that a Redis that lost its
- *   memory has it back. Until all nodes have joined, such a Redis gives out no more than a bucket gives that was empty when
- *   that Redis began.
+ * - Before it joins again it tells what it gave out alone, so that the rest of the limits is there at once, and what it last saw of
+ *   each counter, so that a Redis that lost its memory has it back. Until all nodes have joined, such a Redis gives out no more
+ *   than a bucket gives that was empty when that Redis began.
  * - A correction that gives something back is lost rather than made twice; one that takes is made twice rather than lost.
  *
  * What it does not promise: slots (concurrent requests) of calls that began before a cut are known to their own node alone
@@ -139,6 +139,7 @@ class Shared implements SharedCounters {
     const sameEra = taken.era === this.#era
     if (!sameEra && delta < 0) return
     if (!this.#link) this.#alone.adjust(limit, delta, taken)
+    if (!this.#link && sameEra) this.#knowledge.gave(limit, delta)
     if (this.#link || !sameEra || (this.#telling && delta > 0)) this.#correct({ ...limit, delta, slot: '' })
   }
 
@@ -217,7 +218,10 @@ class Shared implements SharedCounters {
 
   #takeAlone(limits: readonly Limit[], costs: readonly number[]): Outcome {
     const outcome = this.#alone.take(limits, costs)
-    for (const limit of limits) this.#knowledge.remember(limit, outcome.atMs)
+    for (const [index, limit] of limits.entries()) {
+      this.#knowledge.remember(limit, outcome.atMs)
+      if (outcome.fits) this.#knowledge.gave(limit, costs[index] ?? 0)
+    }
     if (outcome.fits || outcome.waitMs < Number.POSITIVE_INFINITY) return outcome
     const { limit = 0 } = limits[outcome.index] ?? {}
     // More than a share is not more than the limit: with Redis it may fit

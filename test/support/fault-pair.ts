@@ -2,7 +2,7 @@
 import type { Behaviour } from '../../src/providers/fake/behaviour.ts'
 import { type Cluster, startCluster } from './cluster.ts'
 import type { FaultProxy } from './fault-proxy.ts'
-import { modelIsThere, prepareMoney } from './limited-keys.ts'
+import { type KeyLimits, modelIsThere, type NewKey, newLimitedKey, prepareMoney } from './limited-keys.ts'
 
 export type Fault = {
   readonly fault: string
@@ -38,9 +38,4 @@ export async function startPair(upstreamUrl: string, settings: Readonly<Record<s
 }
 
 /** Made through the node that reaches its database. */
-export async function newKey(cluster: Cluster): Promise<{ readonly value: string; readonly path: string }> {
-  const { data } = await cluster.admin<{ data: { id: string }[] }>('GET', '/v1/organization/projects', undefined, 1)
-  const keys = `/v1/organization/projects/${data[0]?.id}/api_keys`
-  const { id, value } = await cluster.admin<{ id: string; value: string }>('POST', keys, { name: 'fault' }, 1)
-  return { value, path: `${keys}/${id}` }
-}
+export const newKey = (cluster: Cluster, limits?: KeyLimits): Promise<NewKey> => newLimitedKey(cluster, limits, 1)

@@ -1,5 +1,6 @@
 /** An organization in which every kind of account applies: credit, spend limits of both kinds, and budgets of keys. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Cluster } from './cluster.ts'
 import { admin } from './keyhouse.ts'
 
 export type Installation = { readonly url: string; readonly adminKey: string; readonly projectKey: string }
@@ -42,4 +43,23 @@ export async function modelIsThere(url: string, key: string): Promise<void> {
     if (response.ok) return
     if (performance.now() > deadline) throw new Error(`${url} does not know the model: ${response.status}`)
   }
+}
+
+/** As the Administration API takes them. */
+export type KeyLimits = Readonly<Record<string, number>>
+export type NewKey = { readonly value: string; readonly path: string }
+
+/** A key of the default project, with rate limits of its own on the model `m`. @param through the node that is asked */
+export async function newLimitedKey(cluster: Cluster, limits?: KeyLimits, through = 0): Promise<NewKey> {
+  const { data } = await cluster.admin<{ data: { id: string }[] }>(
+    'GET',
+    '/v1/organization/projects',
+    undefined,
+    through,
+  )
+  const keys = `/v1/organization/projects/${data[0]?.id}/api_keys`
+  const { id, value } = await cluster.admin<{ id: string; value: string }>('POST', keys, { name: 'limited' }, through)
+  const path = `${keys}/${id}`
+  if (limits) await cluster.admin('POST', `${path}/rate_limits/rl-m`, limits, through)
+  return { value, path }
 }
