@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { SlowestFirst } from './test/support/slowest-first.ts'
 
 export default defineConfig({
   test: {
@@ -8,5 +9,6 @@ export default defineConfig({
     // two cores: more workers than that only make the clocks of the tests lie
     maxWorkers: 2,
     pool: 'forks',
+    sequence: { sequencer: SlowestFirst },
   },
 })
