@@ -6,10 +6,12 @@
 const { join } = require('node:path')
 const { pathToFileURL } = require('node:url')
 const { handOver } = require('./hand-over.cjs')
+const { whenNpmIsGone } = require('./npm-gone.cjs')
 const { requireNode, runsKeyhouse } = require('./pick-node.cjs')
 
 const args = process.argv.slice(2)
 const node = requireNode()
+whenNpmIsGone(() => process.kill(process.pid, 'SIGTERM'))
 if (runsKeyhouse(process.versions.node)) runHere()
 else handOver(node, [__filename, ...args])
 

@@ -4,6 +4,7 @@
 'use strict'
 
 const { handOver } = require('./hand-over.cjs')
+const { whenNpmIsGone } = require('./npm-gone.cjs')
 const { requireNode } = require('./pick-node.cjs')
 
 const args = process.argv.slice(2)
@@ -11,4 +12,6 @@ if (args.length === 0) {
   console.error('usage: with-node [NODE FLAGS] FILE [ARGUMENTS]')
   process.exit(2)
 }
-handOver(requireNode(), args)
+const node = requireNode()
+whenNpmIsGone(() => process.kill(process.pid, 'SIGTERM'))
+handOver(node, args)

@@ -79,8 +79,8 @@ function runToEnd(way: string, args: string[], script = launcher) {
 }
 
 /** Starts `keyhouse wait` and answers once the entry runs, with the process id of whoever runs it. */
-async function startWaiting(command: [string, string[]]) {
-  const starter = spawn(command[0], command[1], { env: environment, stdio: ['pipe', 'pipe', 'inherit'] })
+async function startWaiting(command: [string, string[]], env: Record<string, string> = environment) {
+  const starter = spawn(command[0], command[1], { env, stdio: ['pipe', 'pipe', 'inherit'] })
   const lines: string[] = []
   const reader = createInterface({ input: starter.stdout }).on('line', line => lines.push(line))
   await once(reader, 'line', { signal: AbortSignal.timeout(20_000) })
@@ -142,6 +142,31 @@ describe.each(Object.keys(waysToStart()))('started under %s, the launcher', way 
     const link = join(home, `link ${Math.random()}`)
     symlinkSync(launcher, link)
     expect(runToEnd(way, ['exit', '3'], link).status).toBe(3)
+  })
+})
+
+describe.each(['this Node', 'a Node that says it is 18'])('started by npm under %s', way => {
+  // As npm and npx do it: a shell in between, which passes no signal on
+  const npm = `require('node:child_process').spawn('/bin/sh', ['-c', '"$0" "$@"; exit', ...process.argv.slice(1)], { stdio: 'inherit' })`
+  const byNpm = (env: Record<string, string>) => {
+    const [node, args] = startCommand(way, launcher, ['wait'])
+    return startWaiting([process.execPath, ['-e', npm, node, ...args]], { ...environment, ...env })
+  }
+
+  test.each(['SIGTERM', 'SIGKILL'] as const)('a server stops when npm is ended by %s', async signal => {
+    const { starter, lines, pid } = await byNpm({ npm_lifecycle_event: 'npx' })
+    starter.kill(signal)
+    expect(await ends(pid)).toBe(true)
+    expect(lines.slice(1)).toEqual(['heard SIGTERM'])
+  })
+
+  test('a server that was put into the background by hand outlives its shell', async () => {
+    const { starter, lines, pid } = await byNpm({})
+    starter.kill('SIGKILL')
+    await sleep(1_500)
+    expect([isAlive(pid), lines.slice(1)]).toEqual([true, []])
+    process.kill(pid, 'SIGTERM')
+    expect(await ends(pid)).toBe(true)
   })
 })
 
