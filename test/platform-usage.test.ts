@@ -165,6 +165,7 @@ describe('usage', () => {
   ])('%j is refused by the name of %s', async (query, param) => {
     const { status, json } = await ask('usage/completions', query)
     expect([status, json.error.param]).toEqual([400, param])
+    if (param === 'group_by[0]') expect(json.error.message).toMatch(/^Invalid 'group_by\[0\]': .* but got 'colour'/)
   })
 
   test('the official SDK reads it', async () => {

@@ -344,7 +344,12 @@ describe('bad input', () => {
 
   test('unknown paths and verbs', async () => {
     const unknown = await ask('GET', '/v1/organization/nothing?x=1')
-    expect([unknown.status, unknown.json.error.message]).toEqual([404, expect.stringContaining('Invalid URL')])
+    expect([unknown.status, unknown.json.error.message]).toEqual([
+      404,
+      'Invalid URL (GET /v1/organization/nothing). Keyhouse has no such endpoint; GET /v1/openapi.json lists those that it has.',
+    ])
+    const bare = await ask('GET', '/models')
+    expect(bare.json.error.message).toContain('The API lives under /v1')
     const verb = await ask('DELETE', '/v1/organization/projects')
     expect([verb.status, verb.headers.get('allow')]).toEqual([405, 'GET, POST'])
     const bad = await ask('GET', '/v1/organization/projects/%zz')

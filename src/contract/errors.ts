@@ -271,7 +271,10 @@ export const errors = {
     status: 404,
     code: null,
     message: ({ method, path }) =>
-      `Invalid URL (${method} ${path}). The API lives under /v1, as in /v1/chat/completions.`,
+      `Invalid URL (${method} ${path}). ` +
+      (path.startsWith('/v1/')
+        ? 'Keyhouse has no such endpoint; GET /v1/openapi.json lists those that it has.'
+        : 'The API lives under /v1, as in /v1/chat/completions.'),
   }),
   method_not_allowed: row<{ method: string; path: string; allow: string }>({
     ...request,

@@ -1,4 +1,5 @@
-/** Data retention: kept, shown and audited here. Keyhouse keeps no content of calls, so today nothing hangs on it. */
+/** Data retention: kept, shown and audited here. Zero data retention, chosen by name, rules
+ * the capture of payloads out; an organization that has chosen nothing keeps nothing until a project turns capture on. */
 import type {
   OrganizationRetention,
   organizationDataRetention,

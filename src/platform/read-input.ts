@@ -61,6 +61,8 @@ function nameOf(path: readonly PropertyKey[]): string {
 
 function at(given: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>((value, part) => {
+    // An array of a query may have come as one text: see queryArray
+    if (typeof value === 'string' && typeof part === 'number') return value.split(',')[part]
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined
     // Checked above: an object that has this member.
     return (value as Record<PropertyKey, unknown>)[part]
