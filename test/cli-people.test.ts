@@ -60,6 +60,48 @@ test('members of a project come, change and go', async () => {
   expect(await said('projects', 'users', 'list', project)).toContain('keyhouse projects users add')
 })
 
+test('a project is renamed, and archived once that is meant', async () => {
+  const { id } = await json('projects', 'create', 'Serch')
+  expect(await said('projects', 'rename', id, 'Search')).toBe(`${id} is named Search now.\n`)
+  const unsure = await run('projects', 'archive', id)
+  expect([unsure.code, unsure.stderr]).toEqual([2, expect.stringContaining('--yes')])
+  expect(await said('projects', 'archive', id, '--yes')).toContain(`Archived Search (${id}).`)
+  expect((await json('projects', 'list', '--archived')).data).toContainEqual(
+    expect.objectContaining({ id, name: 'Search', status: 'archived' }),
+  )
+})
+
+test('a key is shown with all that is set on it', async () => {
+  const { id, value } = await json(
+    'keys',
+    'create',
+    '--name',
+    'one',
+    '--scopes',
+    'model.request',
+    '--cidr',
+    '10.0.0.0/8',
+  )
+  const text = await said('keys', 'show', id)
+  expect(text).toMatch(/^scopes +\["model.request"\]$/m)
+  expect(text).toMatch(/^allowed_cidrs +\["10.0.0.0\/8"\]$/m)
+  expect(text).toMatch(/^created_at +\d{4}-\d\d-\d\d \d\d:\d\d UTC$/m)
+  expect(text).toMatch(/^owner +\S.* \(user-\w+\)$/m)
+  expect(text).not.toContain(value)
+  expect(await json('keys', 'show', id)).toMatchObject({ id, scopes: ['model.request'] })
+})
+
+test.each([
+  [['groups', 'users', 'group_x'], 'keyhouse groups list'],
+  [['projects', 'groups', 'proj_x'], 'keyhouse projects list'],
+  [['roles', 'delete', 'role_x'], 'keyhouse roles list'],
+  [['models', 'alias', 'a', 'no-such-model'], 'keyhouse models list'],
+  [['calls', 'show', 'req_x'], 'keyhouse calls list'],
+])('what is not there: `%s` names the command that shows what is', async (argv, command) => {
+  const { code, stderr } = await run(...argv)
+  expect([code, stderr]).toEqual([5, expect.stringContaining(`\`${command}\` shows what there is.`)])
+})
+
 test('groups hold people and open projects', async () => {
   const id = await newcomer()
   const group = (await json('groups', 'create', 'Team')).id
@@ -67,6 +109,7 @@ test('groups hold people and open projects', async () => {
   expect(await said('groups', 'add', group, id)).toContain(`${id} is in ${group}`)
   expect(await said('groups', 'users', group)).toContain('Ada')
   expect(await said('groups', 'grant', group, platform.projectId, '--role', 'viewer')).toContain('as viewer')
+  expect(await said('projects', 'groups', platform.projectId)).toMatch(new RegExp(`^${group} +Crew +viewer`, 'm'))
   expect(await said('groups', 'ungrant', group, platform.projectId)).toContain('no access')
   expect(await said('groups', 'remove', group, id)).toContain('no longer')
   expect(await said('groups', 'list')).toContain('Crew')

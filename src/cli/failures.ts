@@ -12,7 +12,38 @@ export function refused(server: FoundServer, { status, text, requestId, keyFrom 
   if (status === 401 && keyFrom !== undefined)
     return new CliError('notAuthorized', `${message} (The key came from ${keyFrom}.)`, { requestId })
   if (status === 401 || status === 403) return new CliError('notAuthorized', message, { requestId })
-  return new CliError(status === 404 ? 'notFound' : 'failed', message, { requestId })
+  if (status === 404) return new CliError('notFound', message + whereToLook(message), { requestId })
+  return new CliError('failed', message, { requestId })
+}
+
+/** By what the server says is not there: the command that shows what is. */
+const listCommands: Record<string, string> = {
+  'API key in this project': 'keys list',
+  'admin API key': 'keys list --admin',
+  call: 'calls list',
+  'captured call': 'calls capture',
+  certificate: 'certificates list',
+  'credit grant': 'credits list',
+  group: 'groups list',
+  'group in this project': 'projects groups PROJECT',
+  invite: 'invites list',
+  mail: 'mail list',
+  model: 'models list',
+  'model alias': 'models list',
+  project: 'projects list',
+  provider: 'providers list',
+  'role here': 'roles list',
+  'service account in this project': 'service-accounts list --project PROJECT',
+  'spend alert': 'spend-alerts list',
+  'user in this group': 'groups users GROUP',
+  'user in this organization': 'users list',
+  'user in this project': 'projects users list PROJECT',
+}
+
+function whereToLook(message: string): string {
+  const [, what = ''] = /^No such ([a-zA-Z ]+)(?:: `[^`]*`)?\.$/.exec(message) ?? []
+  const command = listCommands[what]
+  return command === undefined ? '' : ` \`keyhouse ${command}\` shows what there is.`
 }
 
 /** The message in OpenAI's error envelope. */

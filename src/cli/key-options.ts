@@ -28,7 +28,7 @@ export const addListOptions = (command: Command): Command =>
     .option('--cidr <block>', 'only from this address or block; may be given often, "none" for everywhere', gather)
     .option('--origin <host>', 'only for pages of this host, or \'*.host\'; may be given often, "none" for all', gather)
 
-const gather = (text: string, before: string[] = []): string[] => [...before, ...words(text)]
+export const gather = (text: string, before: string[] = []): string[] => [...before, ...words(text)]
 const words = (text: string): string[] => text.split(',').map(word => word.trim())
 
 const secondsInDay = 86_400

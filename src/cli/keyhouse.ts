@@ -21,7 +21,7 @@ const commands: readonly CommandRow[] = [
   { name: 'models', about: 'list, pull, price and alias models', load: () => import('./commands/models.ts') },
   { name: 'prices', about: 'what models cost, known prices, margins', load: () => import('./commands/prices.ts') },
   { name: 'providers', about: 'connect OpenAI and compatible hosts', load: () => import('./commands/providers.ts') },
-  { name: 'projects', about: 'list and create projects', load: () => import('./commands/projects.ts') },
+  { name: 'projects', about: 'list, create and archive projects', load: () => import('./commands/projects.ts') },
   { name: 'users', about: 'the people of the organization', load: () => import('./commands/users.ts') },
   { name: 'invites', about: 'invite people', load: () => import('./commands/invites.ts') },
   { name: 'groups', about: 'people who are given things together', load: () => import('./commands/groups.ts') },
@@ -79,6 +79,7 @@ async function defineProgram(argv: readonly string[], terminal: Terminal): Promi
   const program = new Command('keyhouse')
     .description('Keys, projects, limits and prepaid billing in front of every model.')
     .exitOverride()
+    .option('-V, --version', 'the version of Keyhouse and of Node')
     // An option belongs to the command that it stands behind, though a command above has one of that name
     .enablePositionalOptions()
     .configureOutput({

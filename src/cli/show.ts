@@ -1,6 +1,6 @@
 /** How a command ends: with the API's own answer for machines, with a table or a sentence for people. */
 import { type Column, table } from './table.ts'
-import { print, printJson, type Terminal } from './terminal.ts'
+import { print, printJson, safeText, type Terminal } from './terminal.ts'
 
 export type Shown = { readonly terminal: Terminal; readonly options: { readonly json?: true } }
 
@@ -18,6 +18,16 @@ export function showList<Row>(
   if (options.json) printJson(terminal, { object: 'list', data: rows })
   else print(terminal, rows.length === 0 ? none : table(terminal, columns, rows))
 }
+
+/** One thing, a line for each of its members. */
+export const details = (thing: object): string =>
+  Object.entries(thing)
+    .filter(([name]) => name !== 'object')
+    .map(([name, value]) => `${name.padEnd(detailWidth)} ${safeText(detail(value))}`)
+    .join('\n')
+
+const detailWidth = 24
+const detail = (value: unknown): string => (typeof value === 'object' ? JSON.stringify(value) : String(value))
 
 /** A path of the Administration API, each `…` a name or an id that somebody typed. */
 export const path = (parts: TemplateStringsArray, ...typed: readonly string[]): string =>

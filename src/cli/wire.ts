@@ -6,6 +6,7 @@ import type { z } from 'zod'
 import type { adminApiKey } from '#contract/admin-api-keys.ts'
 import type { certificate, organizationCertificate } from '#contract/certificates.ts'
 import type { creditBalance, creditGrant } from '#contract/credits.ts'
+import type { projectDataRetention } from '#contract/data-retention.ts'
 import type { group, groupUser } from '#contract/groups.ts'
 import type { hostedToolPermission } from '#contract/hosted-tool-permissions.ts'
 import type { invite } from '#contract/invites.ts'
@@ -18,6 +19,7 @@ import type { modelPermission } from '#contract/model-permissions.ts'
 import type { model } from '#contract/models.ts'
 import type { ServerStatus } from '#contract/operations.ts'
 import type { projectApiKey, projectApiKeys } from '#contract/project-api-keys.ts'
+import type { projectGroup } from '#contract/project-groups.ts'
 import type { projectUser } from '#contract/project-users.ts'
 import type { project } from '#contract/projects.ts'
 import type { provider } from '#contract/providers.ts'
@@ -38,12 +40,14 @@ export type RateLimit = z.output<typeof rateLimit | typeof organizationRateLimit
 export type UsageTier = z.output<typeof usageTiers.retrieve.answer>
 export type ModelPermissions = z.output<typeof modelPermission>
 export type HostedToolPermissions = z.output<typeof hostedToolPermission>
+export type RetentionType = z.output<typeof projectDataRetention.retrieve.answer>['type']
 export type DataRetention = { object: string; type: string }
 export type SpendLimit = z.output<(typeof organizationSpendLimit)['retrieve']['answer']>
 type OrganizationSpend = z.output<typeof spend.retrieve.answer>
 export type Spend = Omit<OrganizationSpend, 'object' | 'usage_tier_cap_usd'>
 export type KeyBudget = z.output<typeof keyBudgets.retrieve.answer>
 export type SpendAlert = z.output<(typeof organizationSpendAlerts)['retrieve']['answer']>
+export type ProjectGroup = z.output<typeof projectGroup>
 export type Project = z.output<typeof project>
 export type AdminKey = z.output<typeof adminApiKey>
 export type ProjectKey = z.output<typeof projectApiKey>

@@ -7,7 +7,7 @@ import { count, dateTime, parseDuration, readUsd, usd } from '../amounts.ts'
 import { wrongUsage } from '../exit.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { ofProject, type ProjectOption, projectPlace } from '../settings-place.ts'
-import { path, show } from '../show.ts'
+import { details, path, show } from '../show.ts'
 import { type Column, table } from '../table.ts'
 import { note, print, printJson, safeText, type Terminal } from '../terminal.ts'
 import type { Page } from '../wire.ts'
@@ -120,20 +120,11 @@ const showCall: Run<{ payload?: true }> = async context => {
   const place = path`/v1/organization/calls/${words[0] ?? ''}`
   if (!options.payload) {
     const found = await client.get<Call>(place)
-    return show(context, found, lines(found))
+    return show(context, found, details(found))
   }
   const payload = await client.get<Payload>(`${place}/payload`)
   show(context, payload, `${said('request', payload.request)}\n\n${said('answer', payload.answer)}`)
 }
-
-const lines = (found: Call): string =>
-  Object.entries(found)
-    .filter(([name]) => name !== 'object')
-    .map(
-      ([name, value]) =>
-        `${name.padEnd(24)} ${safeText(typeof value === 'object' ? JSON.stringify(value) : String(value))}`,
-    )
-    .join('\n')
 
 const said = (title: string, { text, bytes, truncated }: Payload['request']): string =>
   `${title} (${count(bytes)} bytes${truncated ? ', cut' : ''})\n${text.split('\n').map(safeText).join('\n')}`

@@ -1,5 +1,6 @@
 /** `keyhouse hosted-tools`: which tools that a provider runs itself the keys of a project may ask for. */
 import type { Command } from 'commander'
+import { wrongUsage } from '../exit.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { ofProject, type ProjectOption, projectPlace } from '../settings-place.ts'
 import { table } from '../table.ts'
@@ -23,9 +24,13 @@ const showTools: Run<ProjectOption> = async ({ client, terminal, options }) => {
 const setTools =
   (enabled: boolean): Run<ProjectOption> =>
   async ({ client, terminal, options, words }) => {
-    const { path } = await projectPlace(client, options.project)
-    const body = Object.fromEntries(words.flat().map(tool => [tool.replaceAll('-', '_'), { enabled }]))
-    show(terminal, options, await client.post<HostedToolPermissions>(`${path}/hosted_tool_permissions`, body))
+    const path = `${(await projectPlace(client, options.project)).path}/hosted_tool_permissions`
+    const known = Object.keys(await client.get<HostedToolPermissions>(path))
+    const tools = words.flat().map(tool => tool.replaceAll('-', '_'))
+    const unknown = tools.find(tool => !known.includes(tool))
+    if (unknown !== undefined) throw wrongUsage(`There is no hosted tool '${unknown}': ${known.join(', ')}.`)
+    const body = Object.fromEntries(tools.map(tool => [tool, { enabled }]))
+    show(terminal, options, await client.post<HostedToolPermissions>(path, body))
   }
 
 function show(terminal: Terminal, { json }: { readonly json?: true }, permissions: HostedToolPermissions): void {

@@ -32,11 +32,28 @@ const words = ['keys', 'compromised', 'key_1', '--project', 'proj_1']
 
 test('a compromised key: what was done, the new key once, and what the old one did', async () => {
   const api = await served({ [`POST ${path}`]: report })
-  const more = ['--replace', '--scopes', 'model.request', '--cidr', '192.0.2.0/24', '--expires', '1d', '--hours', '48']
+  const more = [
+    '--replace',
+    '--scopes',
+    'model.request',
+    '--cidr',
+    '192.0.2.0/24',
+    '--model',
+    'm',
+    '--expires',
+    '1d',
+    '--hours',
+    '48',
+  ]
   const { code, stdout } = await runOn(api, [...words, ...more])
   expect(code).toBe(0)
   expect(JSON.parse(api.asked.at(-1)?.body ?? '')).toEqual({
-    replacement: { scopes: ['model.request'], allowed_cidrs: ['192.0.2.0/24'], expires_in_seconds: 86_400 },
+    replacement: {
+      scopes: ['model.request'],
+      allowed_cidrs: ['192.0.2.0/24'],
+      allowed_models: ['m'],
+      expires_in_seconds: 86_400,
+    },
     window_hours: 48,
   })
   expect(stdout).toContain('Revoked key_1.')

@@ -3,9 +3,10 @@ import type { Command } from 'commander'
 import type { z } from 'zod'
 import type { compromisedKeys } from '#contract/compromised-keys.ts'
 import type { keyHygiene } from '#contract/key-hygiene.ts'
-import { count, dateTime, parseDuration } from '../amounts.ts'
+import { count, dateTime } from '../amounts.ts'
 import { wrongUsage } from '../exit.ts'
 import { projectKeyPath } from '../find-key.ts'
+import { gather, keyBody } from '../key-options.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { show, showList } from '../show.ts'
 import { type Column, table } from '../table.ts'
@@ -22,7 +23,8 @@ export function defineWatch(command: Command, terminal: Terminal): void {
     .option('--project <id>', 'the project that it belongs to; found when not given')
     .option('--replace', 'make a new key of the same settings, but for the options below')
     .option('--scopes <a,b>', 'what the new key may do')
-    .option('--cidr <a,b>', 'from where the new key may be used')
+    .option('--cidr <block>', 'from where the new key may be used; may be given often, "none" for everywhere', gather)
+    .option('--model <name>', 'what the new key may call; may be given often, "none" for all of the project', gather)
     .option('--expires <duration>', 'when the new key ends, as in 30d')
     .option('--hours <n>', 'how far back to look (default 24)')
   onServer(compromised, terminal, report)
@@ -37,21 +39,17 @@ type ReportOptions = {
   project?: string
   replace?: true
   scopes?: string
-  cidr?: string
+  cidr?: string[]
+  model?: string[]
   expires?: string
   hours?: string
 }
 
-const listed = (text: string | undefined): string[] | undefined => text?.split(',').map(word => word.trim())
-
-function bodyOf({ replace, scopes, cidr, expires, hours }: ReportOptions) {
-  const asked = {
-    scopes: listed(scopes),
-    allowed_cidrs: listed(cidr),
-    expires_in_seconds: expires === undefined ? undefined : parseDuration(expires),
-  }
+function bodyOf({ replace, hours, ...settings }: ReportOptions) {
+  const { scopes, allowed_cidrs, allowed_models, expires_in_seconds } = keyBody(settings)
+  const asked = { scopes, allowed_cidrs, allowed_models, expires_in_seconds }
   if (!replace && Object.values(asked).some(member => member !== undefined))
-    throw wrongUsage('--scopes, --cidr and --expires are of the new key: add --replace.')
+    throw wrongUsage('--scopes, --cidr, --model and --expires are of the new key: add --replace.')
   if (hours !== undefined && !/^\d+$/.test(hours)) throw wrongUsage(`--hours takes a whole number, not '${hours}'.`)
   return { replacement: replace && asked, window_hours: hours === undefined ? undefined : Number(hours) }
 }

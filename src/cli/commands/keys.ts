@@ -4,6 +4,7 @@ import { ago, dateTime } from '../amounts.ts'
 import type { Client } from '../client.ts'
 import { adminKeys, anyKeyPath, keysOf } from '../find-key.ts'
 import { onServer, type Run } from '../server-command.ts'
+import { details, show } from '../show.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import type { AdminKey, Project, ProjectKey } from '../wire.ts'
@@ -20,6 +21,12 @@ export function define(command: Command, terminal: Terminal): void {
     .option('--project <id>', 'of this project only')
     .option('--admin', 'the admin keys')
   onServer(list, terminal, listKeys)
+  const one = command
+    .command('show')
+    .description('all that is set on a key; the secret itself is kept nowhere')
+    .argument('<id>', 'key_…, as `keyhouse keys list` shows it')
+    .option('--project <id>', 'the project that it belongs to; found when not given')
+  onServer(one, terminal, showKey)
   const revoke = command
     .command('revoke')
     .description('refuse a key everywhere, within a second and for ever')
@@ -94,6 +101,25 @@ const projectsOf = async (client: Client, id: string | undefined): Promise<Proje
   id === undefined
     ? client.list<Project>('/v1/organization/projects', { include_archived: 'true' })
     : [await client.get<Project>(`/v1/organization/projects/${encodeURIComponent(id)}`)]
+
+const showKey: Run<{ project?: string }> = async context => {
+  const { client, options, words } = context
+  const key = await client.get<AdminKey | ProjectKey>(await anyKeyPath(client, words[0] ?? '', options.project))
+  show(context, key, details({ ...key, ...datesOf(key), owner: ownerOf(key) }))
+}
+
+/** As people read them; --json has the seconds. */
+const datesOf = (key: AdminKey | ProjectKey): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(key).flatMap(([name, value]) =>
+      name.endsWith('_at') && typeof value === 'number' ? [[name, `${dateTime(value)} UTC`]] : [],
+    ),
+  )
+
+function ownerOf({ owner }: AdminKey | ProjectKey): string {
+  const one = 'id' in owner ? owner : (owner.user ?? owner.service_account)
+  return one === undefined ? 'nobody' : `${one.name} (${one.id})`
+}
 
 const revokeKey: Run<{ project?: string }> = async ({ client, terminal, options, words: [id = ''] }) => {
   const deleted = await client.delete<object>(await anyKeyPath(client, id, options.project))

@@ -3,11 +3,11 @@ import { createReadStream } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { bytes, count } from '../amounts.ts'
-import { askYes } from '../ask.ts'
-import { CliError, messageOf, wrongUsage } from '../exit.ts'
+import { confirm } from '../ask.ts'
+import { messageOf, wrongUsage } from '../exit.ts'
 import { type Progress, startProgress } from '../progress.ts'
 import { onServer, type Run } from '../server-command.ts'
-import { canAsk, print, printJson, type Terminal } from '../terminal.ts'
+import { print, printJson, type Terminal } from '../terminal.ts'
 import { upload } from '../upload.ts'
 import type { Status } from '../wire.ts'
 
@@ -23,20 +23,16 @@ const restore: Run<RestoreOptions> = async ({ client, terminal, options, words: 
   const size = await sizeOfBackup(file)
   // Learned before anything is sent: that the server is there, and that this key may do it
   const { data_dir } = await client.get<Status>('/v1/platform/status')
-  await confirm(options, terminal, `Replace everything in ${client.server.url} (${data_dir}) by ${file}?`)
+  await confirm(terminal, options, {
+    what: 'This replaces everything in the server.',
+    question: `Replace everything in ${client.server.url} (${data_dir}) by ${file}?`,
+  })
   const progress = startProgress(terminal)
   const pieces = counted(file, size, progress)
   const restored = await upload<Restored>(client, '/v1/platform/restore', { pieces, size }).finally(progress.end)
   if (options.json) return void printJson(terminal, restored)
   print(terminal, `Restored ${count(restored.rows)} rows in ${count(restored.tables)} tables from ${file}.`)
   print(terminal, 'Keys, projects, credit and usage are now those of the backup.')
-}
-
-async function confirm({ yes }: RestoreOptions, terminal: Terminal, question: string): Promise<void> {
-  if (yes) return
-  if (!canAsk(terminal))
-    throw wrongUsage('This replaces everything in the server. Add --yes to do it without being asked.')
-  if (!(await askYes(terminal, question))) throw new CliError('failed', 'Nothing was changed.')
 }
 
 const gzipMagic = '1f8b'

@@ -78,6 +78,8 @@ beforeEach(async () => {
     [`DELETE ${own}/spend_limit`]: { object: 'organization.spend_limit.deleted', deleted: true },
     [`GET ${own}/spend_alerts`]: list([alert]),
     [`POST ${own}/spend_alerts`]: alert,
+    [`GET ${own}/spend_alerts/alert_1`]: alert,
+    [`POST ${own}/spend_alerts/alert_1`]: alert,
     [`DELETE ${own}/spend_alerts/alert_1`]: { id: 'alert_1', deleted: true },
     [`GET ${own}/certificates`]: list([certificate]),
     [`POST ${own}/certificates`]: { ...certificate, object: 'certificate' },
@@ -160,12 +162,15 @@ test('hosted-tools: show, disable', async () => {
   const disabled = await run('hosted-tools disable web-search mcp')
   expect(disabled.sent).toEqual({ web_search: { enabled: false }, mcp: { enabled: false } })
   expect(disabled.stdout).toMatch(/^web_search +no$/m)
+  const unknown = await run('hosted-tools disable web-serch')
+  expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining("'web_serch': web_search, mcp")])
 })
 
 test('data-retention: show, set', async () => {
   expect((await run('data-retention show')).stdout).toBe('Data retention of the organization: zero_data_retention.\n')
   const set = await run('data-retention set none --project proj_a')
   expect([set.sent, set.stdout]).toEqual([{ retention_type: 'none' }, 'Data retention of The proj_a: none.\n'])
+  expect((await run('data-retention set nothing')).stderr).toContain('zero_data_retention, ')
 })
 
 test('spend-limit: dollars in, cents sent, and what is left', async () => {
@@ -181,7 +186,7 @@ test('spend-limit: dollars in, cents sent, and what is left', async () => {
   expect((await run('spend-limit clear')).last).toMatchObject({ method: 'DELETE', path: `${own}/spend_limit` })
 })
 
-test('spend-alerts: list, add, remove', async () => {
+test('spend-alerts: list, add, update, remove', async () => {
   expect((await run('spend-alerts list')).stdout).toMatch(/^alert_1 +\$50.00 +a@example.com +- +2026-09-21 14:13$/m)
   const added = await run('spend-alerts add 50 --to a@example.com,b@example.com --prefix [AI]')
   expect(added.sent).toMatchObject({
@@ -192,6 +197,15 @@ test('spend-alerts: list, add, remove', async () => {
   expect(share.sent).toMatchObject({ threshold_percent: 80 })
   expect(share.sent).not.toHaveProperty('threshold_amount')
   expect((await run('spend-alerts add 80%% --to a@example.com')).code).toBe(2)
+  const { id: _id, object: _object, last_fired_at: _at, ...before } = alert
+  const moved = await run('spend-alerts update alert_1 --at 80%')
+  expect(moved.sent).toEqual({ ...before, threshold_amount: undefined, threshold_percent: 80 })
+  const told = await run('spend-alerts update alert_1 --to b@example.com --prefix [AI]')
+  expect(told.sent).toEqual({
+    ...before,
+    notification_channel: { type: 'email', recipients: ['b@example.com'], subject_prefix: '[AI]' },
+  })
+  expect((await run('spend-alerts update alert_1')).code).toBe(2)
   expect((await run('spend-alerts remove alert_1')).stdout).toContain('Removed alert_1.')
 })
 
