@@ -134,6 +134,8 @@ test('an export is written whole or not at all', async () => {
     expect(refused.code).not.toBe(0)
     await expect(readFile(join(folder, 'costs.csv'))).rejects.toThrow('ENOENT')
     expect((await run('usage', 'export')).stdout).toBe('a,b\r\n')
+    await run('usage', 'export', '--json')
+    expect(api.asked.at(-1)?.query.get('format')).toBe('json')
   } finally {
     await rm(folder, { recursive: true, force: true })
   }

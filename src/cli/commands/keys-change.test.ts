@@ -147,6 +147,7 @@ test.each([
   ['keys update key_1 --rotate-every 12h', 'whole days'],
   ['keys rotate key_1 --grace soon', 'is not a duration'],
   ['key-policy set', 'Nothing to change'],
+  ['service-accounts update svc_acct_1', 'Nothing to change'],
   ['key-policy set --service-accounts-only yes', 'takes on or off'],
 ])('%s is a mistake that nothing is sent for', async (line, message) => {
   const { code, stderr } = await run(line)

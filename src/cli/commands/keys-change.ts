@@ -57,8 +57,8 @@ const rotateKey: Run<OfProject & { grace?: string; expires?: string }> = async c
   show(
     context,
     key,
-    `Rotated ${id}, which was last used ${ago(usedAt, terminal.now())} and works until ${dateTime(endsAt)} UTC.\n` +
-      `${revealed(key)}`,
+    `Rotated ${id}, which was ${usedAt === null ? 'never used' : `last used ${ago(usedAt, terminal.now())}`} and works until ` +
+      `${dateTime(endsAt)} UTC.\n${revealed(key)}`,
   )
 }
 

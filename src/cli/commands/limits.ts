@@ -65,7 +65,7 @@ async function placeOf(client: Client, { project, key, organization }: PlaceOpti
   if (organization !== undefined && (project ?? key) !== undefined) {
     throw wrongUsage('--organization is for itself: leave --project and --key out.')
   }
-  if (organization === true) return { path: '/v1/organization/rate_limits', query: '', name: 'The organization' }
+  if (organization === true) return { path: '/v1/organization/rate_limits', query: '', name: 'the organization' }
   if (organization !== undefined) {
     const query = `?organization_id=${encodeURIComponent(organization)}`
     return { path: '/v1/organization/rate_limits', query, name: organization }
@@ -98,6 +98,9 @@ const listLimits: Run<PlaceOptions> = async ({ client, terminal, options: given 
   print(terminal, table(terminal, [{ title: 'model', cell: ({ model }) => model }, ...used.map(limitColumn)], limits))
 }
 
+/** At the beginning of a sentence; ids and names of projects stay as they are. */
+const capital = (name: string): string => (name === 'the organization' ? 'The organization' : name)
+
 const ofModel = (model: string): string => (model === '*' ? 'each other model' : model)
 
 const setLimits: Run<SetOptions> = async context => {
@@ -111,7 +114,7 @@ const setLimits: Run<SetOptions> = async context => {
     const value = limit[dimension]
     return value === undefined ? [] : [`${count(value)} ${options[dimension][1]}`]
   })
-  show(context, limit, `${place.name} may ask ${ofModel(model)} for ${shown.join(', ')}.`)
+  show(context, limit, `${capital(place.name)} may ask ${ofModel(model)} for ${shown.join(', ')}.`)
 }
 
 const clearLimits: Run<PlaceOptions> = async context => {

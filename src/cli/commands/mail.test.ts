@@ -46,3 +46,10 @@ test('a test mail is queued, and it is said how to see what became of it', async
   expect(stdout).toContain('keyhouse mail show mail_1')
   expect(JSON.parse(api.asked.at(-1)?.body ?? '')).toEqual({ to: 'ada@example.com' })
 })
+
+test('a test mail that nobody sends, without a mail server, says which settings are missing', async () => {
+  const held = await startApi({ 'POST /v1/platform/mails/test': { ...mail, state: 'held' } })
+  const { stdout } = await runOn(held, ['mail', 'test', 'ada@example.com'])
+  expect(stdout).toContain('no mail server is set: start the server with smtp-url, mail-from and public-url')
+  await held.close()
+})

@@ -54,5 +54,9 @@ function asText({ recipient, subject, state, failure, tries, text }: MailWithTex
 const testMail: Run<object> = async context => {
   const [to = ''] = context.words
   const mail = await context.client.post<Mail>(`${mailsPath}/test`, { to })
-  show(context, mail, `Queued ${mail.id} to ${safeText(to)}. What became of it: keyhouse mail show ${mail.id}`)
+  const next =
+    mail.state === 'held'
+      ? 'It is held, since no mail server is set: start the server with smtp-url, mail-from and public-url.'
+      : `What became of it: keyhouse mail show ${mail.id}`
+  show(context, mail, `Queued ${mail.id} to ${safeText(to)}. ${next}`)
 }

@@ -166,6 +166,13 @@ test('prices margin shows it, or sets it', async () => {
 })
 
 describe('usage recompute', () => {
+  test('goes to the end of its last day', async () => {
+    await runOn(api, ['usage', 'recompute', '--from', '2026-11-27', '--to', '2026-11-27', '--json'])
+    const { query } = api.asked.find(({ path }) => path.endsWith('usage_recompute')) ?? {}
+    expect([query?.get('start_time'), query?.get('end_time')]).toEqual(['1795737600', '1795824000'])
+    expect((await runOn(api, ['usage', 'recompute', '--to', 'tomorrow'])).code).toBe(2)
+  })
+
   test('adds all stretches up', async () => {
     const { code, stdout } = await runOn(api, ['usage', 'recompute', '--from', '2026-11-01'])
     expect(code).toBe(0)

@@ -154,7 +154,7 @@ const setPrice: Run<SetOptions> = async shown => {
   show(shown, model, from === undefined ? `From now on, ${now}.` : `It begins ${from}. Until then, ${now}.`)
 }
 
-export function readDate(text: string): number {
+function readDate(text: string): number {
   const ms = /^\d{4}-\d{2}-\d{2}(T[\d:.]+Z?)?$/.test(text)
     ? Date.parse(text.length > 10 && !text.endsWith('Z') ? `${text}Z` : text)
     : Number.NaN

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { dateTime, parseDuration } from '../amounts.ts'
 import { projectFor } from '../default-project.ts'
+import { wrongUsage } from '../exit.ts'
 import { addKeyOptions, type KeyOptions, keyBody } from '../key-options.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { path, show, showList } from '../show.ts'
@@ -65,6 +66,8 @@ const updateAccount: Run<OfProject & { name?: string; role?: string }> = async c
   const { client, options, words } = context
   const [id = ''] = words
   const body = { name: options.name, role: options.role }
+  if (body.name === undefined && body.role === undefined)
+    throw wrongUsage('Nothing to change was given. `keyhouse service-accounts update --help` lists what can be.')
   const account = await client.post<ServiceAccount>(`${await accountsOf(context)}${path`/${id}`}`, body)
   show(context, account, `${safeText(account.name)} (${id}) has the role ${account.role}.`)
 }

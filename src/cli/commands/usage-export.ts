@@ -4,7 +4,8 @@ import { rename, rm } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { bytes } from '../amounts.ts'
-import { CliError, messageOf, wrongUsage } from '../exit.ts'
+import { daySeconds, readDay } from '../days.ts'
+import { CliError, messageOf } from '../exit.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { note, type Terminal } from '../terminal.ts'
 
@@ -28,8 +29,8 @@ export function defineExport(command: Command, terminal: Terminal): void {
     .option('--output <file>', 'where to; left out: stdout')
     .option('--costs', 'what was charged by day, instead of what was used')
     .option('--days <n>', 'how many days, today included', readDays, daysUsual)
-    .option('--from <date>', 'from this day on (UTC), as in 2026-11-01; instead of --days', readDate)
-    .option('--to <date>', 'until the end of this day (UTC)', readDate)
+    .option('--from <date>', 'from this day on (UTC), as in 2026-11-01; instead of --days', readDay)
+    .option('--to <date>', 'until the end of this day (UTC)', readDay)
     .addOption(new Option('--width <width>', 'how long a bucket is').choices(['1m', '1h', '1d']).default('1d'))
     .option('--by <a,b>', 'one row for each, as in project_id,model')
     .option('--project <id>', 'only of this project')
@@ -42,18 +43,8 @@ function readDays(text: string): number {
   return days
 }
 
-/** @returns the midnight with which it begins, in seconds since 1970 */
-function readDate(text: string): number {
-  const ms = /^\d{4}-\d{2}-\d{2}$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN
-  if (Number.isNaN(ms)) throw new InvalidArgumentError('Write a day as in 2026-11-30.')
-  return ms / 1000
-}
-
-const daySeconds = 86_400
-
 const writeExport: Run<ExportOptions> = async ({ client, terminal, options }) => {
-  const { output, json } = options
-  if (json) throw wrongUsage('--json is for other commands: write --format json.')
+  const { output } = options
   const pieces = await client.stream('GET', pathOf(options, terminal.now()))
   if (output === undefined) {
     // process.stdout must stay open: whoever started us owns it
@@ -63,9 +54,16 @@ const writeExport: Run<ExportOptions> = async ({ client, terminal, options }) =>
   note(terminal, `Wrote ${bytes(size)} to ${output}.`)
 }
 
-function pathOf({ costs, format, width, by, project, ...when }: ExportOptions, nowMs: number): string {
+function pathOf(
+  { costs, format, json, width, by, project, ...when }: ExportOptions & { json?: true },
+  nowMs: number,
+): string {
   const { start, end } = spanOf(when, nowMs)
-  const query = new URLSearchParams({ start_time: String(start), end_time: String(end), format })
+  const query = new URLSearchParams({
+    start_time: String(start),
+    end_time: String(end),
+    format: json ? 'json' : format,
+  })
   if (!costs) query.set('bucket_width', width)
   if (by !== undefined) query.set('group_by', by)
   if (project !== undefined) query.set('project_ids', project)

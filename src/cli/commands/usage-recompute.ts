@@ -5,22 +5,22 @@ import type { usageRecompute } from '#contract/usage-recompute.ts'
 import { addUsd, formatUsd, type NanoUsd, zeroUsd } from '#core/money.ts'
 import { count, readUsd, usd } from '../amounts.ts'
 import type { Client } from '../client.ts'
+import { daySeconds, readDay } from '../days.ts'
 import { CliError } from '../exit.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { type Column, table } from '../table.ts'
 import { note, print, printJson, type Terminal } from '../terminal.ts'
-import { readDate } from './prices.ts'
 
 type Stretch = z.output<typeof usageRecompute.retrieve.answer>
 type Difference = Stretch['differences'][number]
-type RecomputeOptions = { from?: string; to?: string }
+type RecomputeOptions = { from?: number; to?: number }
 
 const differencesShownMax = 100
 
 export function defineRecompute(command: Command, terminal: Terminal): void {
   command
-    .option('--from <date>', 'the first day, as in 2026-11-01 (UTC); all when not given')
-    .option('--to <date>', 'the day before which it ends')
+    .option('--from <date>', 'from this day on (UTC), as in 2026-11-01; all when not given', readDay)
+    .option('--to <date>', 'until the end of this day (UTC)', readDay)
   onServer<RecomputeOptions>(command, terminal, recompute)
 }
 
@@ -39,8 +39,8 @@ const recompute: Run<RecomputeOptions> = async ({ client, terminal, options }) =
 
 async function addUp(client: Client, { from, to }: RecomputeOptions, onDone: (count: number) => void): Promise<Total> {
   const span = {
-    ...(from !== undefined && { start_time: readDate(from) }),
-    ...(to !== undefined && { end_time: readDate(to) }),
+    ...(from !== undefined && { start_time: from }),
+    ...(to !== undefined && { end_time: to + daySeconds }),
   }
   const total: Total = { count: 0, charged: zeroUsd, recomputed: zeroUsd, differing: 0, differences: [] }
   for (let after: string | undefined, more = true; more; ) {
