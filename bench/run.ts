@@ -20,6 +20,7 @@ const names = benches.map(({ name }) => name)
 const words = process.argv.slice(2)
 const quick = words.includes('--quick')
 const chosen = words.filter(word => word !== '--quick')
+if (words.includes('--help')) end(0, `npm run bench -- [NAME…] [--quick]\nThere are: ${names.join(', ')}.`)
 const unknown = chosen.filter(name => !names.includes(name))
 
 if (unknown.length > 0) end(2, `There is no bench ${unknown.join(', ')}. There are: ${names.join(', ')}.`)

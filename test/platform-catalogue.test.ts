@@ -216,6 +216,7 @@ describe('a provider', () => {
   test('that nobody answers for is not added', async () => {
     const { status, json } = await ask('POST', '/providers', { name: 'absent', base_url: 'http://127.0.0.1:9/v1' })
     expect([status, json.error.code]).toEqual([502, 'upstream_unreachable'])
+    expect(json.error.message).toContain('could not be reached at http://127.0.0.1:9/v1, so nothing was changed')
   })
 
   test.each([

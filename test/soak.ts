@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const { values } = parseArgs({ options: { minutes: { type: 'string', default: '60' } } })
-if (!(Number(values.minutes) > 0)) {
+const { values } = parseArgs({ options: { minutes: { type: 'string', default: '60' } }, strict: false })
+if (!(Number(values.minutes) > 0) || Object.keys(values).length > 1) {
   console.error('usage: npm run soak -- --minutes 60')
   process.exit(2)
 }
@@ -14,6 +14,6 @@ const vitest = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', 'test/soak.
 const { status } = spawnSync(process.execPath, vitest, {
   cwd: root,
   stdio: ['ignore', 'inherit', 'inherit'],
-  env: { ...process.env, KEYHOUSE_SOAK_MINUTES: values.minutes },
+  env: { ...process.env, KEYHOUSE_SOAK_MINUTES: String(values.minutes) },
 })
 process.exit(status ?? 1)

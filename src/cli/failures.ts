@@ -74,13 +74,25 @@ const reasons: Record<string, string> = {
 export function unreachable({ url, urlFrom }: FoundServer, error: unknown): CliError {
   const reason = whyUnreachable(error)
   const sentence = `Keyhouse cannot be reached at ${url} (from ${urlFrom}): ${reason}.`
-  const advice = 'Start it with `keyhouse start`, or say where it is with --url or KEYHOUSE_URL.'
+  const advice = isCertificate(error)
+    ? 'Give --url with a name that its certificate holds, and KEYHOUSE_ADMIN_KEY; a CA of your own goes into NODE_EXTRA_CA_CERTS.'
+    : 'Start it with `keyhouse start`, or say where it is with --url or KEYHOUSE_URL.'
   return new CliError('unreachable', `${sentence} ${advice}`, { cause: error })
 }
 
 export function whyUnreachable(error: unknown): string {
   if (error instanceof Error && error.name === 'TimeoutError') return 'it did not answer in time'
-  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-  return reasons[code] ?? safeText(messageOf(cause))
+  const cause = causeOf(error)
+  const message = safeText(messageOf(cause))
+  if (isCertificate(error)) return `its certificate is not accepted (${message.split(';', 1)[0]})`
+  return reasons[codeOf(cause)] ?? message
 }
+
+const causeOf = (error: unknown): unknown =>
+  error instanceof Error && error.cause instanceof Error ? error.cause : error
+const codeOf = (cause: unknown): string => (cause instanceof Error && 'code' in cause ? String(cause.code) : '')
+
+const isCertificate = (error: unknown): boolean => isCertificateCode(codeOf(causeOf(error)))
+
+/** OpenSSL's words: DEPTH_ZERO_SELF_SIGNED_CERT, UNABLE_TO_VERIFY_LEAF_SIGNATURE, ERR_TLS_CERT_ALTNAME_INVALID … */
+export const isCertificateCode = (code: string): boolean => /CERT|SIGNATURE|ISSUER|ALTNAME/.test(code)

@@ -63,9 +63,10 @@ const plainEveryMs = 10_000
 const plainEveryPercent = 10
 
 function plainLines(terminal: Terminal): Progress {
-  let last = { part: '', percent: -plainEveryPercent, atMs: 0 }
+  let last = { part: '', percent: -plainEveryPercent, atMs: terminal.now() }
   const isNews = (step: Step): boolean =>
-    step.part !== last.part ||
+    // The first bytes of nobody knows how many say nothing
+    (step.part !== last.part && step.bytesTotal !== null) ||
     (percentOf(step) ?? 0) >= last.percent + plainEveryPercent ||
     terminal.now() - last.atMs >= plainEveryMs
   return {

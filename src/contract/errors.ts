@@ -531,6 +531,15 @@ export const errors = {
     code: 'upstream_unreachable',
     message: ({ provider }) => `The provider \`${provider}\` could not be reached. Try again in a moment.`,
   }),
+  provider_unreachable: row<{ provider: string; baseUrl: string }>({
+    ...unavailable,
+    type: 'server_error',
+    status: 502,
+    code: 'upstream_unreachable',
+    message: ({ provider, baseUrl }) =>
+      `The provider \`${provider}\` could not be reached at ${baseUrl}, so nothing was changed. Is it up, and is that its ` +
+      'address as seen from the server? To have it without asking it, name its models.',
+  }),
   upstream_timeout: row<{ provider: string }>({
     ...unavailable,
     type: 'server_error',

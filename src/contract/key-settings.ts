@@ -9,7 +9,10 @@ const blockCharactersMax = 50
 const originCharactersMax = 253
 export const rotateEveryDaysMax = 3_650
 
-export const keyScopes = z.array(z.enum(scopeNames)).max(scopeNames.length)
+const scope = z.enum(scopeNames, {
+  error: "expected a permission that docs/permissions.md lists, as in 'model.request'",
+})
+export const keyScopes = z.array(scope).max(scopeNames.length)
 
 export const permissionLevels = ['all', 'restricted', 'read_only'] as const
 

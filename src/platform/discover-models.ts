@@ -15,7 +15,8 @@ export async function discoverModels(upstream: Upstream): Promise<DiscoveredMode
   const text = await askForModels(upstream).catch(error => {
     if (error instanceof Error && 'errorCode' in error) throw error
     const isLate = error instanceof Error && error.name === 'TimeoutError'
-    throw apiError(isLate ? 'upstream_timeout' : 'upstream_unreachable', { provider }, { cause: error })
+    if (isLate) throw apiError('upstream_timeout', { provider }, { cause: error })
+    throw apiError('provider_unreachable', { provider, baseUrl: upstream.baseUrl }, { cause: error })
   })
   return readIds(text, provider).flatMap(name => {
     const kind = kindOf(name)

@@ -76,6 +76,7 @@ function expectation(issue: Issue): string {
     case 'too_big':
       return `expected at most ${bound(issue.origin, issue.maximum)}`
     case 'invalid_value':
+      if (issue.message.startsWith('expected')) return issue.message
       return `expected one of ${issue.values.map(value => `'${String(value)}'`).join(', ')}`
     case 'invalid_format':
       return issue.message.startsWith('expected') ? issue.message : `expected a valid ${issue.format}`

@@ -9,14 +9,10 @@ import { describeFailure, simulate, stepsPerWorld } from './simulate.ts'
 const stepsDefault = 50_000
 const reportEvery = 100
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { steps: { type: 'string' }, world: { type: 'string' } },
-})
+const { values, positionals } = readArguments()
 const seed = Number(positionals[0] ?? Date.now() % 2 ** 31)
 const steps = Number(values.steps ?? stepsDefault)
-if (!Number.isSafeInteger(seed) || !(steps > 0))
-  throw new Error('A seed is a whole number: npm run simulate -- 42 --steps 50000')
+if (!Number.isSafeInteger(seed) || !(steps > 0)) usage()
 const from = Number(values.world ?? 0)
 const until = values.world === undefined ? Math.ceil(steps / stepsPerWorld) : from + 1
 
@@ -37,4 +33,17 @@ try {
   if (failure) process.exitCode = 1
 } finally {
   await simulated.stop()
+}
+
+function readArguments() {
+  try {
+    return parseArgs({ allowPositionals: true, options: { steps: { type: 'string' }, world: { type: 'string' } } })
+  } catch {
+    return usage()
+  }
+}
+
+function usage(): never {
+  console.error('usage: npm run simulate -- [SEED] [--steps 50000] [--world 0], all whole numbers')
+  process.exit(2)
 }

@@ -8,13 +8,14 @@ import { projectKeyPath } from '../find-key.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { projectPlace } from '../settings-place.ts'
 import { show } from '../show.ts'
-import { type Column, table } from '../table.ts'
-import { print, printJson, type Terminal } from '../terminal.ts'
+import type { Column } from '../table.ts'
+import type { Terminal } from '../terminal.ts'
+import { allOption, showOfModels } from '../test-models.ts'
 import type { RateLimit, UsageTier } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
   const list = command.command('list', { isDefault: true }).description('the limits that hold, model by model')
-  onServer(ofAny(list), terminal, listLimits)
+  onServer(ofAny(list.option(...allOption)), terminal, listLimits)
   const set = withModel(command.command('set').description('set limits of a model; they cannot exceed those above'))
   for (const [option, about] of Object.values(options)) set.option(`--${option} <n>`, about)
   onServer<SetOptions>(ofAny(set), terminal, setLimits)
@@ -88,14 +89,15 @@ const limitColumn = (dimension: LimitDimension): Column<RateLimit> => ({
   },
 })
 
-const listLimits: Run<PlaceOptions> = async ({ client, terminal, options: given }) => {
+const listLimits: Run<PlaceOptions & { all?: true }> = async shown => {
+  const { client, options: given } = shown
   const { path } = await placeOf(client, given)
   const { organization } = given
   const query = typeof organization === 'string' ? { organization_id: organization } : {}
   const limits = await client.list<RateLimit>(path, query)
-  if (given.json) return void printJson(terminal, { object: 'list', data: limits })
   const used = dimensions.filter(dimension => limits.some(limit => limit[dimension] !== undefined))
-  print(terminal, table(terminal, [{ title: 'model', cell: ({ model }) => model }, ...used.map(limitColumn)], limits))
+  const columns = [{ title: 'model', cell: ({ model }: RateLimit) => model }, ...used.map(limitColumn)]
+  showOfModels(shown, limits, { columns, none: 'No limits.' })
 }
 
 /** At the beginning of a sentence; ids and names of projects stay as they are. */

@@ -6,7 +6,7 @@ import { addPriceOptions, type PriceOptions, readPrice } from '../price-options.
 import { onServer, type Run } from '../server-command.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
-import { isTestModel } from '../test-models.ts'
+import { allOption, hiddenLine, isTestModel } from '../test-models.ts'
 import type { PlatformModel, Price } from '../wire.ts'
 import { definePull } from './models-pull.ts'
 
@@ -17,7 +17,7 @@ export function define(command: Command, terminal: Terminal): void {
   const list = command
     .command('list')
     .description('what can be called, with price and status')
-    .option('--all', 'the test models too')
+    .option(...allOption)
   onServer(list, terminal, listModels)
   definePull(command.command('pull').description('fetch a model that runs inside Keyhouse'), terminal)
   const price = command
@@ -52,7 +52,7 @@ const listModels: Run<{ all?: true }> = async ({ client, terminal, options }) =>
     shown.length === 0 ? 'No models. Connect some: keyhouse providers add openai' : table(terminal, columns, shown),
   )
   for (const line of advice(shown)) print(terminal, line)
-  if (shown.length < models.length) print(terminal, `\nTest models: ${models.length - shown.length} (--all shows them)`)
+  if (shown.length < models.length) print(terminal, hiddenLine(models.length - shown.length))
 }
 
 function showPrice(price: Price | null): string {

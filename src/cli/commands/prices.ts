@@ -12,6 +12,7 @@ import { onServer, type Run } from '../server-command.ts'
 import { path, show, showList } from '../show.ts'
 import { type Column, table } from '../table.ts'
 import { canAsk, print, type Terminal } from '../terminal.ts'
+import { allOption, showOfModels } from '../test-models.ts'
 import type { PlatformModel } from '../wire.ts'
 
 type Price = z.output<typeof price>
@@ -23,7 +24,8 @@ const pricesPath = '/v1/platform/prices'
 const marginPath = '/v1/platform/price_margin'
 
 export function define(command: Command, terminal: Terminal): void {
-  onServer(command.command('list').description('prices in force, and those that begin later'), terminal, list)
+  const inForce = command.command('list').description('prices in force, and those that begin later')
+  onServer(inForce.option(...allOption), terminal, list)
   onServer(
     command.command('diff').description('what the bundled table of well-known providers says otherwise'),
     terminal,
@@ -73,9 +75,9 @@ function showDetails({ rates, calls, units, long_context, service_tier_percents 
   return [...Object.entries(amounts).map(([name, amount]) => `${name} ${amount}`), ...tiers, ...percents].join(', ')
 }
 
-const list: Run<object> = async shown => {
+const list: Run<{ all?: true }> = async shown => {
   const rows = await shown.client.list<Price>(pricesPath)
-  showList(shown, rows, { columns, none: 'No prices. They come with models: keyhouse providers add openai' })
+  showOfModels(shown, rows, { columns, none: 'No prices. They come with models: keyhouse providers add openai' })
 }
 
 const readDifferences = async (client: Client): Promise<Difference[]> =>

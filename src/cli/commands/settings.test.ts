@@ -13,6 +13,7 @@ const limit = {
   max_requests_per_1_minute: 60,
   max_tokens_per_1_minute: 1_000_000,
 }
+const testLimit = { ...limit, id: 'rl-keyhouse-test-chat', model: 'keyhouse-test-chat' }
 const tier = {
   object: 'organization.usage_tier',
   organization_id: 'org-a',
@@ -56,7 +57,7 @@ beforeEach(async () => {
   api = await startApi({
     [`GET ${own}/projects`]: list([project('proj_old', 'archived'), project('proj_a', 'active')]),
     [`GET ${ofA}`]: project('proj_a', 'active'),
-    [`GET ${ofA}/rate_limits`]: list([limit]),
+    [`GET ${ofA}/rate_limits`]: list([limit, testLimit]),
     [`POST ${ofA}/rate_limits/rl-org%2Fm`]: limit,
     [`DELETE ${ofA}/rate_limits/rl-org%2Fm`]: { object: 'project.rate_limit.deleted', id: 'rl-org/m', deleted: true },
     [`GET ${own}/rate_limits`]: list([limit]),
@@ -103,7 +104,10 @@ describe('limits', () => {
     const { stdout } = await run('limits list')
     expect(stdout).toMatch(/^MODEL +REQUESTS +TOKENS$/m)
     expect(stdout).toMatch(/^org\/m +60 +1,000,000$/m)
-    expect(JSON.parse((await run('limits list --json')).stdout)).toEqual({ object: 'list', data: [limit] })
+    expect(JSON.parse((await run('limits list --json')).stdout)).toEqual({ object: 'list', data: [limit, testLimit] })
+    expect(stdout).not.toContain('keyhouse-test-chat')
+    expect(stdout).toContain('Test models: 1 (--all shows them)')
+    expect((await run('limits list --all')).stdout).toContain('keyhouse-test-chat')
   })
 
   test('set sends the limits that were named, and no others', async () => {

@@ -1,4 +1,5 @@
 /** Does a base URL lead to a Keyhouse? If not, where does it go wrong: name, port, protocol, certificate, proxy, path. */
+import { isCertificateCode } from '../failures.ts'
 import { type Answered, askAt, isKeyhouse, type Unanswered } from './answer.ts'
 import { type Check, ok, warning, wrong } from './check.ts'
 
@@ -66,7 +67,7 @@ async function whyNot(url: URL, { failure }: Unanswered, env: NodeJS.ProcessEnv)
 }
 
 function certificateReason(code: string, reason: string): readonly [string, string] | undefined {
-  if (!/CERT|SIGNATURE|ISSUER|ALTNAME/.test(code)) return undefined
+  if (!isCertificateCode(code)) return undefined
   const mend =
     'Call it by the name in the certificate; for a CA of your own set NODE_EXTRA_CA_CERTS (Python: SSL_CERT_FILE).'
   return [`its certificate is not accepted (${reason})`, mend]
@@ -84,7 +85,7 @@ async function otherProtocol(url: URL): Promise<Check | undefined> {
   const swapped = url.protocol === 'https:' ? 'http' : 'https'
   const origin = `${swapped}://${url.host}`
   const answer = await askAt(`${origin}/health/live`)
-  const speaksTls = 'failure' in answer && /CERT|SIGNATURE|ISSUER|ALTNAME/.test(answer.failure.code)
+  const speaksTls = 'failure' in answer && isCertificateCode(answer.failure.code)
   if ('failure' in answer ? !(swapped === 'https' && speaksTls) : !isKeyhouse(answer)) return undefined
   const proof = `${url.host} speaks ${swapped}, and ${url.protocol.slice(0, -1)} was asked for`
   return wrong('base url', proof, `Set it to ${origin}/v1.`)

@@ -45,7 +45,7 @@ export const detectors: readonly Detector[] = [
     pattern: keyhouseShape,
     anywhere: true,
     accepts: key => !isTestKey(key) && parseKey(key).ok,
-    advice: 'Rotate or revoke it in the console or with `keyhouse keys`, then read in the audit log what it did.',
+    advice: 'Rotate or revoke it with `keyhouse keys`, then read in the audit log what it did.',
   },
   {
     ...keyhouse,

@@ -46,8 +46,8 @@ const liveness = {
 
 /** One line about what was looked into, and one for each reason to leave something out. */
 export function summaryOf({ files, bytes: size, commits, skipped, isCut }: ScanResult, elapsedMs: number): string[] {
-  const history = commits === undefined ? '' : ` of ${count(commits)} commits`
-  const scanned = `Scanned ${count(files)} ${files === 1 ? 'file' : 'files'}${history}, ${bytes(size)}, in ${duration(elapsedMs / 1000)}.`
+  const history = commits === undefined ? '' : ` of ${count(commits)} ${commits === 1 ? 'commit' : 'commits'}`
+  const scanned = `Scanned ${count(files)} ${files === 1 ? 'file' : 'files'}${history}, ${bytes(size)}, in ${elapsedMs < 1000 ? `${Math.round(elapsedMs)} ms` : duration(elapsedMs / 1000)}.`
   const left = skipped.rows.map(
     row =>
       `Left out, ${row.why}: ${count(row.count)} (${row.paths.map(safeText).join(', ')}${row.count > row.paths.length ? ', …' : ''}).`,
