@@ -161,6 +161,15 @@ describe('keyhouse config', () => {
     expect(stdout).not.toContain('very-secret')
   })
 
+  test('of the running server are asked of that', async () => {
+    const [setting] = JSON.parse((await runCli(['config', '--json'])).stdout).data
+    const running = await startApi({
+      'GET /v1/platform/config': list([{ ...setting, value: '0.0.0.0', source: 'flag' }]),
+    })
+    expect((await runOn(running, ['config', 'running'])).stdout).toMatch(/^host +0\.0\.0\.0 +flag +KEYHOUSE_HOST$/m)
+    await running.close()
+  })
+
   test.each(['config', 'start'])('keyhouse %s names a bad setting and where it was set', async command => {
     const { code, stderr } = await runCli([command], { env: { KEYHOUSE_PORT: 'http' } })
     expect(code).toBe(2)

@@ -18,7 +18,7 @@ const commands: readonly CommandRow[] = [
   { name: 'key-policy', about: 'what holds for every key', load: () => import('./commands/key-policy.ts') },
   { name: 'usage', about: 'calls, tokens and what they cost', load: () => import('./commands/usage.ts') },
   { name: 'calls', about: 'every call, and what was said in it', load: () => import('./commands/calls.ts') },
-  { name: 'models', about: 'list, pull, price and alias models', load: () => import('./commands/models.ts') },
+  { name: 'models', about: 'list, pull and alias models', load: () => import('./commands/models.ts') },
   { name: 'prices', about: 'what models cost, known prices, margins', load: () => import('./commands/prices.ts') },
   { name: 'providers', about: 'connect OpenAI and compatible hosts', load: () => import('./commands/providers.ts') },
   { name: 'projects', about: 'list, create and archive projects', load: () => import('./commands/projects.ts') },
@@ -50,7 +50,7 @@ const commands: readonly CommandRow[] = [
   { name: 'scan', about: 'find leaked keys in files and in git', load: () => import('./commands/scan.ts') },
   { name: 'backup', about: 'save everything to a file, while running', load: () => import('./commands/backup.ts') },
   { name: 'restore', about: 'replace everything by a backup', load: () => import('./commands/restore.ts') },
-  { name: 'config', about: 'the settings in force, and where each is set', load: () => import('./commands/config.ts') },
+  { name: 'config', about: 'every setting, and where it comes from', load: () => import('./commands/config.ts') },
   { name: 'version', about: 'the version of Keyhouse and of Node', load: () => import('./commands/version.ts') },
 ]
 

@@ -258,7 +258,7 @@ export const errors = {
     param: () => 'model',
     message: ({ model }) =>
       `The model \`${model}\` has no price, and a model is never free by accident. The operator sets one with ` +
-      '`keyhouse models price`, or allows it with the setting unpriced-models = free.',
+      '`keyhouse prices set`, or allows it with the setting unpriced-models = free.',
   }),
   not_found: row<{ what: string }>({
     ...request,

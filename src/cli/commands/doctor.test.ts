@@ -116,7 +116,7 @@ const broken: [name: string, outcome: string, changes: Routes, mend: string][] =
     'models',
     'warning',
     { 'GET /v1/platform/models': list([{ ...model, local: null, price: null }]) },
-    'models price tinyllama',
+    'prices set tinyllama',
   ],
   [
     'models',

@@ -56,7 +56,7 @@ describe('models list', () => {
       ['new', 'chat', 'none', 'openai', 'no price', '-'],
     ])
     expect(stdout).toContain('Fetch it: keyhouse models pull minilm\n')
-    expect(stdout).toContain('keyhouse models price new --input USD --output USD')
+    expect(stdout).toContain('keyhouse prices set new --input USD --output USD')
   })
 
   test('leaves the test models out unless asked for all', async () => {
@@ -67,25 +67,6 @@ describe('models list', () => {
   test('--json is what the API gave', async () => {
     expect(JSON.parse((await runOn(api, ['models', 'list', '--json'])).stdout).data).toEqual(models)
   })
-})
-
-describe('models price', () => {
-  test('sends the very text that was typed', async () => {
-    const { stdout } = await runOn(api, ['models', 'price', 'new', '--input', '$0.1', '--output', '0.000001'])
-    expect(bodyOf('/v1/platform/models/new/price')).toEqual({
-      input_usd_per_million: '0.1',
-      output_usd_per_million: '0.000001',
-    })
-    expect(stdout).toContain('cost $0.10 in and $0.000001 out')
-  })
-
-  test.each([[['--input', '1']], [[]], [['--input', '-1', '--output', '1']], [['--input', '1e3', '--output', '1']]])(
-    'refuses %j',
-    async flags => {
-      expect((await runOn(api, ['models', 'price', 'new', ...flags])).code).toBe(2)
-      expect(api.asked).toEqual([])
-    },
-  )
 })
 
 describe('models alias', () => {

@@ -2,7 +2,6 @@
 import type { Command } from 'commander'
 import { bytes, readUsd, usd } from '../amounts.ts'
 import { wrongUsage } from '../exit.ts'
-import { addPriceOptions, type PriceOptions, readPrice } from '../price-options.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
@@ -11,7 +10,6 @@ import type { PlatformModel, Price } from '../wire.ts'
 import { definePull } from './models-pull.ts'
 
 const aliasesPath = '/v1/platform/model_aliases'
-const modelPath = (name: string): string => `/v1/platform/models/${encodeURIComponent(name)}`
 
 export function define(command: Command, terminal: Terminal): void {
   const list = command
@@ -20,11 +18,6 @@ export function define(command: Command, terminal: Terminal): void {
     .option(...allOption)
   onServer(list, terminal, listModels)
   definePull(command.command('pull').description('fetch a model that runs inside Keyhouse'), terminal)
-  const price = command
-    .command('price')
-    .description('set what a model costs from now on; calls before keep their price')
-    .argument('<model>')
-  onServer(addPriceOptions(price), terminal, priceModel)
   const alias = command
     .command('alias')
     .description('let another name stand for a model, as in: alias davinci-codex tinyllama-1.1b-chat')
@@ -76,17 +69,8 @@ function advice(models: readonly PlatformModel[]): string[] {
   return [
     absent && `\nFetch it: keyhouse models pull ${absent.name}`,
     unpriced &&
-      `\nCalls of a model without a price are refused: keyhouse models price ${unpriced.name} --input USD --output USD`,
+      `\nCalls of a model without a price are refused: keyhouse prices set ${unpriced.name} --input USD --output USD`,
   ].filter(line => line !== undefined)
-}
-
-const priceModel: Run<PriceOptions> = async ({ client, terminal, options, words: [name = ''] }) => {
-  const price = readPrice(options)
-  if (price === undefined) throw wrongUsage('Say what a million tokens cost: --input USD --output USD.')
-  const model = await client.post<PlatformModel | Price>(`${modelPath(name)}/price`, price)
-  if (options.json) return void printJson(terminal, model)
-  const [input, output] = [readUsd(price.input_usd_per_million), readUsd(price.output_usd_per_million)]
-  print(terminal, `From now on, a million tokens of ${name} cost ${usd(input)} in and ${usd(output)} out.`)
 }
 
 const setAlias: Run<{ remove?: true }> = async ({ client, terminal, options, words: [alias = '', model] }) => {

@@ -115,7 +115,7 @@ function tellWhatCame(provider: Provider, { server }: Client, terminal: Terminal
   print(terminal, `Models (${models.length}): ${safeText(models.join(', '))}`)
   if (first !== undefined) {
     print(terminal, `\nWithout a price, so calls are refused (${unpriced.length}): ${safeText(unpriced.join(', '))}`)
-    print(terminal, `Set one: keyhouse models price ${first} --input USD --output USD`)
+    print(terminal, `Set one: keyhouse prices set ${first} --input USD --output USD`)
   }
   print(terminal, `\nThey are at ${server.url}/v1 for every key: keyhouse keys create prints a ready first call.`)
 }

@@ -36,7 +36,7 @@ test('a provider is added with its key from stdin, and what has no price is name
   expect([code, stderr]).toEqual([0, ''])
   expect(sent()).toEqual({ name: 'openai', api_key: secret })
   expect(stdout).toContain('openai is connected with the credential …1234.\nModels (4): gpt-4o, gpt-new, a, b\n')
-  expect(stdout).toContain('refused (1): gpt-new\nSet one: keyhouse models price gpt-new --input USD --output USD\n')
+  expect(stdout).toContain('refused (1): gpt-new\nSet one: keyhouse prices set gpt-new --input USD --output USD\n')
 })
 
 test('a key on the command line works, with a warning, and is never shown', async () => {

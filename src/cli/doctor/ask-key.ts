@@ -149,7 +149,7 @@ const mends: Readonly<Record<string, string>> = {
   model_not_found:
     'GET /v1/models lists what this key can call; an owner changes what the key or its project may call.',
   unsupported_model: 'Use the endpoint that is named.',
-  model_price_missing: 'The operator sets a price: `keyhouse models price`.',
+  model_price_missing: 'The operator sets a price: `keyhouse prices set`.',
   organization_spend_limit_exceeded: 'Lower max_tokens, or have an owner raise the limit: `keyhouse spend-limit set`.',
   organization_usage_limit_exceeded: 'Lower max_tokens, or have the operator move the organization to a higher tier.',
   project_spend_limit_exceeded:

@@ -124,7 +124,7 @@ async function checkModels(client: Client): Promise<Check> {
     return warning('models', `${coming.name} is being fetched (${coming.local?.percent ?? 0} %)`, 'Wait a moment.')
   const unpriced = models.find(({ price }) => price === null)
   if (unpriced) {
-    const mend = `keyhouse models price ${unpriced.name} --input USD --output USD`
+    const mend = `keyhouse prices set ${unpriced.name} --input USD --output USD`
     return warning('models', `${unpriced.name} has no price, so its calls are refused`, mend)
   }
   if (models.length === 0) return warning('models', 'there are only test models', 'keyhouse providers add openai')
