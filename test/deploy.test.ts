@@ -47,6 +47,19 @@ describe.each(files)('%s', file => {
   })
 })
 
+test('the lockfile has the packages of every platform, so that an install changes nothing and works on each', () => {
+  const { packages } = JSON.parse(read('package-lock.json'))
+  const missing = Object.entries<{ optionalDependencies?: object }>(packages).flatMap(
+    ([place, { optionalDependencies }]) =>
+      Object.keys(optionalDependencies ?? {}).filter(
+        name =>
+          packages[`node_modules/${name}`] === undefined && packages[`${place}/node_modules/${name}`] === undefined,
+      ),
+  )
+  expect(missing).toEqual([])
+  expect(read('package-lock.json')).not.toContain('"resolved"')
+})
+
 test('the image gets files that exist, and all that the server is made of', () => {
   const copied = found(read('deploy/Dockerfile'), /^COPY (.+) \S+$/gm).flatMap(list => list.split(' '))
   expect(copied.filter(path => !existsSync(join(root, path)))).toEqual([])
