@@ -209,6 +209,15 @@ describe('the real binary', () => {
     expect((await runBinary(['keys', 'revoke', 'key_none'])).code).toBe(5)
   })
 
+  test.runIf(process.platform === 'linux')('says in one line that the disk is full, and exits with 1', async () => {
+    const env = { ...process.env, KEYHOUSE_URL: api.url, KEYHOUSE_ADMIN_KEY: adminKey }
+    const line = `'${process.execPath}' bin/keyhouse.cjs projects list > /dev/full`
+    const child = spawn('/bin/sh', ['-c', line], { env, cwd: repository, stdio: ['ignore', 'ignore', 'pipe'] })
+    running.push(child)
+    const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/^error: The output could not be written: ENOSPC.*\n$/)])
+  })
+
   test('ends at once when a long answer is refused', async () => {
     const startedAtMs = Date.now()
     const { code } = await runBinary(['backup', join(tmpdir(), 'never-written')])

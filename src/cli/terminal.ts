@@ -5,6 +5,7 @@
 import { homedir } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
 import { styleText } from 'node:util'
+import { exitCodes } from './exit.ts'
 
 type MaybeTty = { readonly isTTY?: boolean }
 
@@ -21,13 +22,15 @@ export type Terminal = {
 
 export function processTerminal(): Terminal {
   const { env, platform, stdin, stdout, stderr } = process
-  // `keyhouse … | head` closes the pipe early: what is left to say is then said to nobody, without a stack trace
-  stdout.on('error', ignoreClosedPipe)
+  stdout.on('error', onLostOutput)
   return { env, platform, home: homedir(), stdin, stdout, stderr, now: Date.now }
 }
 
-function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error
+/** `keyhouse … | head` closes the pipe early: what is left to say is said to nobody. Whatever else stops it, a full disk, is a failure. */
+function onLostOutput(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') return
+  process.stderr.write(`error: The output could not be written: ${error.message}.\n`)
+  process.exit(exitCodes.failed)
 }
 
 export const print = ({ stdout }: Terminal, text: string): boolean => stdout.write(`${text}\n`)
