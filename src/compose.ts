@@ -51,7 +51,6 @@ async function build(base: Base): Promise<Keyhouse> {
   const { database, secrets, directory } = storage
   const inference = createEmbeddedModel(base, directory)
   const leads = isLeader(base)
-  const first = await firstStart({ database, secrets, firstCreditUsd: parseUsd(config.values['first-credit-usd']) })
   await ensureBuiltins({ database, localModels: isOn(config, 'local-model') ? await inference.list() : [], fakeModels })
   const metrics = createMetrics()
   const gateway = await openGateway(base, storage, await openProviders(base, storage, inference), metrics)
@@ -61,6 +60,8 @@ async function build(base: Base): Promise<Keyhouse> {
   const server = await openServer(base, storage, { gateway, platform, metrics })
   const scheme = config.values['tls-cert'] === '' ? 'http' : 'https'
   const url = `${scheme}://${urlHost(server.host)}:${server.port}`
+  // Nearly last: a start that fails, on a port that is taken, must not use up the keys that are shown once
+  const first = await firstStart({ database, secrets, firstCreditUsd: parseUsd(config.values['first-credit-usd']) })
   await localAccess.begin(url, leads)
   closing.add('local access', () => localAccess.end())
   if (leads && isOn(config, 'local-model')) await inference.start()

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { Books } from './support/books.ts'
 import { runCommand } from './support/command.ts'
 import { startGateway, type TestGateway } from './support/gateway.ts'
-import { newDataDir, type RunningKeyhouse, removeDataDir } from './support/keyhouse.ts'
+import { newDataDir, type RunningKeyhouse, removeDataDir, startKeyhouse } from './support/keyhouse.ts'
 import { processesOf } from './support/processes.ts'
 import { converse } from './support/raw-http.ts'
 import { expectRefusal } from './support/refusals.ts'
@@ -98,6 +98,21 @@ describe('a server that cannot start says why in one line', () => {
     expect(code).not.toBe(0)
     expectOneLine(output, `Port ${port} on 127.0.0.1 is in use`)
     expect(processesOf(dataDir)).toEqual([])
+  })
+
+  test('a first start that fails so does not use up the keys that are shown once', async () => {
+    const dataDirOfItsOwn = await newDataDir()
+    const other = createServer().listen(0, '127.0.0.1')
+    await new Promise(resolve => other.once('listening', resolve))
+    // A TCP server's address is never text.
+    const { port } = other.address() as AddressInfo
+    const { code } = await runCommand(['start', '--data-dir', dataDirOfItsOwn, ...quietly, '--port', String(port)])
+    other.close()
+    expect(code).not.toBe(0)
+    const keyhouse = await startKeyhouse({ dataDir: dataDirOfItsOwn, settings: { 'local-model': 'off' } })
+    expect(keyhouse.keys?.admin).toMatch(/^sk-kh-admin-/)
+    await keyhouse.stop()
+    await removeDataDir(dataDirOfItsOwn)
   })
 
   test.each<[what: string, args: string[], env: Record<string, string>, named: string]>([
