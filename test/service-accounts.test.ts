@@ -318,6 +318,27 @@ describe('admin keys with scopes', () => {
     }
   })
 
+  test('give no service account, and no key of one, that may do more than they', async () => {
+    const scopes = ['api.organization.projects.service_accounts.write', 'model.request.embeddings']
+    const { json: key } = await ask('POST', path, { name: 'accounts only', scopes })
+    const send = (to: string, body?: unknown) => platform.send(key.value, 'POST', accounts(to), body)
+    const { json: member } = await ask('POST', accounts(), { name: 'member' })
+    const { json: nobody } = await send('', { name: 'nobody', create_service_account_only: true })
+    expect(nobody.role).toBe('none')
+    const attempts = [
+      send('', { name: 'with a key' }),
+      send(`/${nobody.id}`, { role: 'member' }),
+      send(`/${member.id}`, { role: 'owner' }),
+      send(`/${member.id}/api_keys`),
+      // It has no role yet, and may have one tomorrow
+      send(`/${nobody.id}/api_keys`),
+    ]
+    for (const attempt of attempts)
+      expect(await refusal(attempt)).toMatchObject({ status: 403, code: 'beyond_own_permissions' })
+    expect((await send(`/${member.id}/api_keys`, { scopes: ['model.request.embeddings'] })).status).toBe(200)
+    expect((await send(`/${member.id}`, { name: 'renamed' })).json.role).toBe('member')
+  })
+
   test('expire and are listed by the SDK', async () => {
     const made = await client.admin.organization.adminAPIKeys.create({ name: 'short', expires_in_seconds: 60 })
     expect((made.expires_at ?? 0) - made.created_at).toBeGreaterThanOrEqual(59)
