@@ -21,7 +21,7 @@ import {
 import type { Handlers } from './handler.ts'
 import { keyCreated } from './key-audit.ts'
 import { budgetChanged, readBudget } from './key-budgets.ts'
-import { checkLifetime, checkOwner, keyPolicyOf } from './key-policy.ts'
+import { checkLifetime, checkLonger, checkOwner, keyPolicyOf } from './key-policy.ts'
 import { readKeySettings } from './key-settings.ts'
 import { expiryOf, mintKey } from './mint-key.ts'
 import { nothingToChange } from './nothing-to-change.ts'
@@ -93,7 +93,7 @@ export const projectApiKeyHandlers: Handlers<typeof projectApiKeys> = {
     return changeKey(parts, call, body, async (tx, place, row) => {
       const expiresAt = expiryOf(nowMs, body.expires_in_seconds)
       if (expiresAt && row.rotated_to !== null) throw replaced(row)
-      if (expiresAt) checkLifetime(await keyPolicyOf(tx, place), expiresAt, nowMs)
+      if (expiresAt) checkLonger(await keyPolicyOf(tx, place), row, expiresAt, nowMs)
       const settings = await readKeySettings(tx, body)
       const { scopes } = settings
       if (scopes) requireGrantableKey(call.grant, { ownerUserId: row.owner_user_id, scopes }, row.scopes)
