@@ -1,10 +1,9 @@
 /** The audit log: who changed what, when and from where. */
 import { z } from 'zod'
 import { type Endpoints, unixTime } from './endpoint.ts'
-import { listLimitMax, listOf, queryArray, queryBoolean, queryInteger } from './lists.ts'
+import { cursor, listLimitMax, listOf, queryArray, queryBoolean, queryInteger } from './lists.ts'
 
 const limitDefault = 20
-const cursor = z.string().max(256).optional()
 const texts = queryArray(z.string().min(1).max(320)).optional()
 const time = queryInteger(0, 4_102_444_800).optional()
 

@@ -17,8 +17,15 @@ export const queryArray = <Item extends z.ZodType>(item: Item) =>
     z.array(item).max(listLimitMax),
   )
 
+/** An empty one is none: clients in other languages send it with the first page. */
+export const cursor = z
+  .string()
+  .max(256)
+  .transform(id => (id === '' ? undefined : id))
+  .optional()
+
 export const listQuery = z.strictObject({
-  after: z.string().max(256).optional().describe('The id of the last item of the page before.'),
+  after: cursor.describe('The id of the last item of the page before.'),
   limit: queryInteger(1, listLimitMax).default(listLimitDefault),
   order: z.enum(['asc', 'desc']).default('asc').describe('By time of creation.'),
 })
@@ -40,7 +47,7 @@ export const nextListLimitMax = 1_000
 
 export const nextListQuery = (limitDefault: number) =>
   z.strictObject({
-    after: z.string().max(256).optional().describe('The `next` of the page before.'),
+    after: cursor.describe('The `next` of the page before.'),
     limit: queryInteger(1, nextListLimitMax).default(limitDefault),
     order: z.enum(['asc', 'desc']).default('asc').describe('By time of creation.'),
   })

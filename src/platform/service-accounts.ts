@@ -49,7 +49,9 @@ export const serviceAccountHandlers: Handlers<typeof serviceAccounts> = {
         name: body.name,
         role,
       })
-      const made = only ? undefined : await mintFor(tx, parts, { grant, place, account, expiresIn: body.expires_in_seconds })
+      const made = only
+        ? undefined
+        : await mintFor(tx, parts, { grant, place, account, expiresIn: body.expires_in_seconds })
       const { project } = place
       const data = { name: account.name, role }
       return {
