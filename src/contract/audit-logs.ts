@@ -39,7 +39,7 @@ export const auditLogs = {
       actor_ids: texts,
       actor_emails: texts,
       resource_ids: texts,
-      tenant_only: queryBoolean.optional().describe('Taken for compatibility: there are no tenants here.'),
+      tenant_only: queryBoolean.default(false).describe('Taken for compatibility: there are no tenants here.'),
       limit: queryInteger(1, listLimitMax).default(limitDefault),
       after: cursor,
       before: cursor,

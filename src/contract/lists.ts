@@ -18,11 +18,7 @@ export const queryArray = <Item extends z.ZodType>(item: Item) =>
   )
 
 /** An empty one is none: clients in other languages send it with the first page. */
-export const cursor = z
-  .string()
-  .max(256)
-  .transform(id => (id === '' ? undefined : id))
-  .optional()
+export const cursor = z.preprocess(id => (id === '' ? undefined : id), z.string().max(256).optional()).optional()
 
 export const listQuery = z.strictObject({
   after: cursor.describe('The id of the last item of the page before.'),
@@ -45,11 +41,14 @@ export const deleted = <const Kind extends string>(object: Kind) =>
 /** The other style: `next` is what `after` takes. Groups, roles and whoever has them. */
 export const nextListLimitMax = 1_000
 
-export const nextListQuery = (limitDefault: number) =>
+export const nextListQuery = (
+  limitDefault: number,
+  { limitMax = nextListLimitMax, order = 'asc' as 'asc' | 'desc' } = {},
+) =>
   z.strictObject({
     after: cursor.describe('The `next` of the page before.'),
-    limit: queryInteger(1, nextListLimitMax).default(limitDefault),
-    order: z.enum(['asc', 'desc']).default('asc').describe('By time of creation.'),
+    limit: queryInteger(1, limitMax).default(limitDefault),
+    order: z.enum(['asc', 'desc']).default(order).describe('By time of creation.'),
   })
 
 export const nextListOf = <Item extends z.ZodType>(item: Item) =>
