@@ -225,7 +225,10 @@ describe('nobody is shown the secret of a key that may do more than theirs', () 
 
   test('a person who may only make keys gets none that does what an owner may', async () => {
     const { json: invite } = await ask('POST', '/v1/organization/invites', { email: 'k@example.com', role: 'reader' })
-    const user = await platform.send(null, 'POST', '/v1/organization/invites/accept', { token: invite.token, name: 'K' })
+    const user = await platform.send(null, 'POST', '/v1/organization/invites/accept', {
+      token: invite.token,
+      name: 'K',
+    })
     const role = { role_name: 'Makes keys', permissions: [keysOnly] }
     const { json: made } = await ask('POST', '/v1/organization/roles', role)
     await ask('POST', `/v1/organization/users/${user.json.id}/roles`, { role_id: made.id })

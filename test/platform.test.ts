@@ -9,6 +9,7 @@ import { firstStart } from '#platform/first-start.ts'
 import { mintKey } from '#platform/mint-key.ts'
 import { only, openDatabase, sql } from '#storage/database.ts'
 import { rowOf, send, serve, type TestPlatform, testParts, testPlatform } from './support/platform.ts'
+import { converse } from './support/raw-http.ts'
 
 let platform: TestPlatform
 let admin: string
@@ -340,6 +341,37 @@ describe('bad input', () => {
     const { status, json } = await ask('GET', `/v1/organization/projects?${query}`)
     expect([status, json.error.param]).toEqual([400, param])
     expect(json.error.message).toContain(message)
+  })
+
+  test('what a row does not take, in its query or its body', async () => {
+    const { organizationId } = platform.first
+    const attempts = [
+      ask('GET', `/v1/organization/projects/${platform.projectId}?expand=keys`),
+      ask('POST', '/v1/organization/projects?dry_run=true', { name: 'not dry' }),
+      ask('DELETE', `${project('/api_keys')}/key_nobody?force=true`),
+      ask('DELETE', `${project('/api_keys')}/key_nobody`, { force: true }),
+      ask('POST', `${project('/archive')}`, { organizationId }),
+    ]
+    const params = (await Promise.all(attempts)).map(({ status, json }) => [status, json.error.code, json.error.param])
+    expect(params).toEqual(
+      ['expand', 'dry_run', 'force', 'force', 'organizationId'].map(param => [400, 'unknown_parameter', param]),
+    )
+    expect((await fetch(`${platform.url}/v1/organization/invites/accept?utm_source=mail`)).status).toBe(200)
+  })
+
+  test('one of several in one text is named with what is wrong with it', async () => {
+    const { json } = await ask('GET', `/v1/organization/audit_logs?project_ids=${'x'.repeat(400)}`)
+    expect(json.error).toMatchObject({ param: 'project_ids[0]', code: 'invalid_value' })
+    expect(json.error.message).toContain('expected at most 320 characters')
+  })
+
+  test('a key in the URL is refused wherever the query may begin', async () => {
+    for (const tail of [`?key=${admin}`, `??key=${admin}`, `#key=${admin}`]) {
+      const head = `GET /v1/organization/projects${tail} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${admin}`
+      const { statuses, body } = await converse(platform.url, [`${head}\r\n\r\n`])
+      expect([tail, ...statuses]).toEqual([tail, 401])
+      expect(body).toContain('sent in the URL')
+    }
   })
 
   test('unknown paths and verbs', async () => {
