@@ -207,6 +207,29 @@ describe('keys', () => {
     await theirs('DELETE', `${path}/${key.id}`)
   })
 
+  test('a key of somebody who left, of no owner, or that makes no keys, is not what the last one is left to', async () => {
+    const { organizationId } = platform.other
+    const path = '/v1/organization/admin_api_keys'
+    const [{ id: first }] = (await theirs('GET', path)).json.data
+    const narrow = (await theirs('POST', path, { name: 'reads', scopes: ['api.all.read'] })).json
+    const keyOf = async (role: 'owner' | 'reader') => {
+      const { json } = await theirs('POST', '/v1/organization/invites', { email: `${role}@other.example`, role })
+      const { json: user } = await platform.send(null, 'POST', '/v1/organization/invites/accept', {
+        token: json.token,
+        name: role,
+      })
+      const draft = { kind: 'admin', organizationId, projectId: null, ownerUserId: user.id, name: role } as const
+      const { id } = await platform.database.transaction(tx => mintKey(tx, platform.secrets, draft))
+      return { id, user: user.id }
+    }
+    const reader = await keyOf('reader')
+    const left = await keyOf('owner')
+    await theirs('DELETE', `/v1/organization/users/${left.user}`)
+    expect((await theirs('DELETE', `${path}/${first}`)).status).toBe(409)
+    expect((await theirs('POST', `${path}/${first}/disable`)).status).toBe(409)
+    for (const { id } of [narrow, reader, left]) expect((await theirs('DELETE', `${path}/${id}`)).status).toBe(200)
+  })
+
   test('the last admin key cannot be deleted, and two callers cannot delete the last two', async () => {
     const { organizationId, adminKey } = platform.other
     const path = '/v1/organization/admin_api_keys'
