@@ -413,6 +413,32 @@ describe('bad input', () => {
     expect(text).toContain("Invalid 'api_key'")
     expect(text).not.toContain('very')
   })
+
+  test('a key that was sent where none belongs is not echoed, and not kept', async () => {
+    const value = (await ask('POST', project('/api_keys'), { name: 'misplaced' })).json.value as string
+    const misplaced = [
+      ask('POST', '/v1/organization/invites', { email: 'a@example.com', role: value }),
+      ask('POST', '/v1/organization/invites', { email: value, role: 'reader' }),
+      ask('POST', '/v1/organization/roles', { role_name: 'x', permissions: [value] }),
+      ask('POST', project('/api_keys'), { name: 'x', scopes: [value] }),
+      ask('POST', project('/users'), { user_id: 'x', role: value }),
+      ask('POST', '/v1/organization/projects', { name: 'x', [value]: true }),
+      ask('GET', `/v1/organization/projects?${value}=1`),
+      ask('GET', `/v1/${value}`),
+    ]
+    for (const { status, text } of await Promise.all(misplaced)) {
+      expect(status).toBeGreaterThanOrEqual(400)
+      expect(text).not.toContain(value)
+    }
+    const headers = { authorization: `Bearer ${admin}`, 'content-type': 'application/json', 'user-agent': value }
+    const body = JSON.stringify({ name: 'by a strange client' })
+    const made = await fetch(`${platform.url}/v1/organization/projects`, { method: 'POST', headers, body })
+    const { id } = (await made.json()) as { id: string }
+    const entries = sql('select entry from audit_logs where resource_id = $1')
+    const [{ entry } = { entry: '' }] = await platform.database.query<{ entry: string }>(entries, [id])
+    expect(entry).toContain(`sk-kh-proj-****${value.slice(-4)}`)
+    expect(entry).not.toContain(value)
+  })
 })
 
 describe('what goes wrong on our side', () => {
