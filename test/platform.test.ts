@@ -80,6 +80,8 @@ describe('every row of the contract', () => {
     for (const { row, name } of rows) {
       const operation = json.paths[row.path][row.method.toLowerCase()]
       expect(operation.operationId).toBe(name)
+      for (const { name: parameter, schema } of operation.parameters)
+        expect([parameter, Object.keys(schema)]).toEqual([parameter, expect.arrayContaining(['type'])])
       if (!isByteStream(row.answer))
         expect(operation.responses[200].content['application/json'].schema).toBeTypeOf('object')
     }

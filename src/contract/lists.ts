@@ -8,7 +8,7 @@ const listLimitDefault = 20
 export const queryInteger = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 
 const word = z.enum(['true', 'false'])
-export const queryBoolean = word.transform(text => text === 'true')
+export const queryBoolean = word.transform(text => text === 'true').pipe(z.boolean())
 
 /** OpenAI's SDKs send `name[]=a&name[]=b`, its documents say `name=a&name=b` or `name=a,b`: all three are one array. */
 export const queryArray = <Item extends z.ZodType>(item: Item) =>
