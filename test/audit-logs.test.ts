@@ -232,6 +232,17 @@ describe('the chain', () => {
     expect((await verify()).whole).toBe(true)
   })
 
+  test.each([0, -7])('breaks at an entry that was put before the first one, as number %i', async number => {
+    const { organizationId } = platform.first
+    const columns = `id || 'x', type, effective_at, project_id, project_name, actor_kind, actor_id, actor_key_id, actor_email,
+      resource_id, entry, previous_hash, hash`
+    const put = `insert into audit_logs select organization_id, ${number}, ${columns} from audit_logs
+      where organization_id = '${organizationId}' and number = 1`
+    const back = `delete from audit_logs where organization_id = '${organizationId}' and number = ${number}`
+    expect(await tampered(put, back)).toBe(number)
+    expect((await verify()).whole).toBe(true)
+  })
+
   describe('at its end', () => {
     const head = async (): Promise<string> => (await ask('GET', logs('/head'))).json.head
     const numberOf = (text: string): number => Number(text.split(':')[0])

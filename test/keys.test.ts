@@ -186,6 +186,61 @@ describe('models', () => {
   })
 })
 
+describe('nobody is shown the secret of a key that may do more than theirs', () => {
+  const keysOnly = 'api.organization.projects.api_keys.write'
+  let narrow: string
+  beforeAll(async () => {
+    const body = { name: 'keys of embeddings', scopes: [keysOnly, 'model.request.embeddings'] }
+    narrow = (await ask('POST', '/v1/organization/admin_api_keys', body)).json.value
+  })
+  const by = (key: string, path: string, body?: unknown) => platform.send(key, 'POST', path, body)
+  const beyond = { status: 403, code: 'beyond_own_permissions' }
+
+  test('whatever they make, rotate, back up, replace or widen', async () => {
+    const all = await newKey()
+    const few = await newKey({ scopes: ['model.request.embeddings'] })
+    for (const body of [{}, { permissions: 'read_only' }, { scopes: ['model.request'] }, { test: true }])
+      expect(await refusal(by(narrow, project('/api_keys'), { name: 'wide', ...body }))).toMatchObject(beyond)
+    for (const verb of ['/rotate', '/backup']) {
+      expect(await refusal(by(narrow, keyPath(all.id, verb)))).toMatchObject(beyond)
+    }
+    expect(await refusal(by(narrow, keyPath(all.id, '/compromised'), { replacement: {} }))).toMatchObject(beyond)
+    expect(await refusal(by(narrow, keyPath(few.id), { scopes: ['model.request'] }))).toMatchObject({
+      ...beyond,
+      message: expect.stringContaining('may not do: model.request.'),
+    })
+    expect((await ask('GET', keyPath(all.id))).json).toMatchObject({ status: 'active', rotated_to: null })
+    expect((await ask('GET', keyPath(few.id))).json.scopes).toEqual(['model.request.embeddings'])
+  })
+
+  test('and they do make, rotate and narrow what is within their own', async () => {
+    const scopes = ['model.request.embeddings']
+    const made = await by(narrow, project('/api_keys'), { name: 'narrow', scopes })
+    expect(made.json.scopes).toEqual(scopes)
+    expect((await by(narrow, keyPath(made.json.id, '/rotate'))).status).toBe(200)
+    const all = await newKey()
+    expect((await by(narrow, keyPath(all.id), { scopes: ['model.request', 'api.files.read'] })).status).toBe(200)
+    expect((await by(narrow, keyPath(all.id), { name: 'renamed' })).status).toBe(200)
+  })
+
+  test('a person who may only make keys gets none that does what an owner may', async () => {
+    const { json: invite } = await ask('POST', '/v1/organization/invites', { email: 'k@example.com', role: 'reader' })
+    const user = await platform.send(null, 'POST', '/v1/organization/invites/accept', {
+      token: invite.token,
+      name: 'K',
+    })
+    const role = { role_name: 'Makes keys', permissions: [keysOnly] }
+    const { json: made } = await ask('POST', '/v1/organization/roles', role)
+    await ask('POST', `/v1/organization/users/${user.json.id}/roles`, { role_id: made.id })
+    const { organizationId } = platform.first
+    const draft = { kind: 'admin', organizationId, projectId: null, ownerUserId: user.json.id, name: 'theirs' } as const
+    const theirs = (await platform.database.transaction(tx => mintKey(tx, platform.secrets, draft))).value
+    const owners = await newKey()
+    expect(await refusal(by(theirs, keyPath(owners.id, '/rotate'), { grace_seconds: 0 }))).toMatchObject(beyond)
+    expect((await by(theirs, project('/api_keys'), { name: 'own: it does what their roles allow' })).status).toBe(200)
+  })
+})
+
 test('whoever deletes what he lists gets to the end of the list', async () => {
   const { json: own } = await ask('POST', '/v1/organization/projects', { name: 'to be emptied' })
   const keys = `/v1/organization/projects/${own.id}/api_keys`
@@ -412,7 +467,8 @@ describe('client secrets', () => {
       allowed_origins: ['*.example.com'],
       value: expect.stringMatching(/^sk-kh-proj-/),
     })
-    expect(secret.expires_at - secret.created_at).toBeLessThanOrEqual(10)
+    // Each is cut to whole seconds by itself, and the transaction has begun a moment before
+    expect(secret.expires_at - secret.created_at).toBeLessThanOrEqual(11)
     expect(await refused(secret.value, { origin: 'https://app.example.com' })).toBeUndefined()
     expect(await refused(secret.value, { origin: 'https://evil-example.com' })).toBe('origin_not_authorized')
     const listed = (await ask('GET', project('/api_keys?limit=100&order=desc'))).json.data

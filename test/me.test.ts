@@ -99,6 +99,28 @@ test('what limits its spending is told: its budget, and the limits of its projec
   await ask('DELETE', project('/spend_limit'))
 })
 
+test('a client secret, which anybody may hold who opens a page, learns nothing of its owner, of other lists and of money', async () => {
+  const cidrs = ['127.0.0.0/8', '192.0.2.0/24']
+  await ask('POST', project('/key_policy'), { allowed_cidrs: cidrs })
+  const key = await newKey({ budget: { limit_usd: '5', period: 'month' } })
+  const { json: secret } = await platform.send(key.value, 'POST', '/v1/client_secrets', {
+    allowed_cidrs: ['127.0.0.1'],
+  })
+  expect((await me(secret.value)).json).toMatchObject({
+    id: secret.id,
+    owner: null,
+    restrictions: [{ where: 'key', allowed_cidrs: ['127.0.0.1/32'] }],
+    spend_limits: [],
+    effective_scopes: expect.arrayContaining(['model.request']),
+  })
+  expect((await me(key.value)).json).toMatchObject({
+    owner: { name: 'Owner' },
+    restrictions: [{ where: 'project', allowed_cidrs: cidrs }],
+    spend_limits: [{ where: 'key', limit_usd: '5.00' }],
+  })
+  await ask('POST', project('/key_policy'), { allowed_cidrs: [] })
+})
+
 test('without credit it says so, except to a test key, whose calls are free', async () => {
   const theirs = (method: string, path: string, body?: unknown) =>
     platform.send(platform.other.adminKey, method, path, body)

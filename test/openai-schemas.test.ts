@@ -1,8 +1,10 @@
-// Every answer of the Administration API against the schema that OpenAI publishes for it, and what we deliberately lack.
-// The fixture holds OpenAI's own response schemas (OpenAPI document of November 2026): facts without prose.
+// Every answer of the Administration API against the schema that OpenAI publishes for it, every parameter and member that its
+// requests may have, and what we deliberately lack.
+// The fixtures hold what OpenAI's OpenAPI document of November 2026 says: facts without prose.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { allEndpoints } from '#contract/endpoints.ts'
+import taken from './fixtures/openai-admin-requests.json' with { type: 'json' }
 import published from './fixtures/openai-admin-responses.json' with { type: 'json' }
 import { allSteps, endpointOf, takeSteps } from './support/admin-steps.ts'
 import { type TestPlatform, testPlatform } from './support/platform.ts'
@@ -11,7 +13,29 @@ import { type TestPlatform, testPlatform } from './support/platform.ts'
 const absent: readonly { readonly because: string; readonly names: readonly string[] }[] = [
   {
     because: 'data stays where the operator runs this, under the keys of his own disks',
-    names: ['Project.external_key_id', 'Project.residency'],
+    names: [
+      'Project.external_key_id',
+      'Project.residency',
+      'POST /organization/projects: external_key_id is null',
+      'POST /organization/projects: residency is null',
+      'POST /organization/projects/{}: external_key_id is null',
+    ],
+  },
+  {
+    because: 'a page that holds nothing leads nowhere',
+    names: [
+      'GET /organization/groups: limit.minimum',
+      'GET /organization/groups/{}/roles: limit.minimum',
+      'GET /organization/groups/{}/users: limit.minimum',
+      'GET /organization/projects/{}/groups: limit.minimum',
+      'GET /organization/projects/{}/spend_alerts: limit.minimum',
+      'GET /organization/roles: limit.minimum',
+      'GET /organization/spend_alerts: limit.minimum',
+      'GET /organization/users/{}/roles: limit.minimum',
+      'GET /projects/{}/groups/{}/roles: limit.minimum',
+      'GET /projects/{}/roles: limit.minimum',
+      'GET /projects/{}/users/{}/roles: limit.minimum',
+    ],
   },
   {
     because: "belongs to OpenAI's own sales",
@@ -124,7 +148,10 @@ beforeAll(async () => {
 })
 afterAll(() => platform?.stop())
 
+/** `GET /organization/roles: limit.minimum`. */
+const isOfRequest = (name: string): boolean => /^[A-Z]+ \/.*: /.test(name)
 const lacking = new Set(absent.flatMap(({ names }) => names))
+const lackingInAnswers = [...lacking].filter(name => !isOfRequest(name))
 const ours = new Set(allEndpoints.map(({ row }) => operation(row.method, row.path)))
 
 test('the walk calls every row of the contract that organizations have', () => {
@@ -150,7 +177,72 @@ test('what we leave out of answers is what the table above says, and nothing els
     for (const answer of answers.get(name) ?? []) noteMembers(schema, answer, name, sent)
   const leftOut = [...sent].filter(([, isSent]) => !isSent).map(([member]) => member)
   const operations = [...schemas.keys()].filter(name => !ours.has(name))
-  expect([...operations, ...leftOut].sort()).toEqual([...lacking].sort())
+  expect([...operations, ...leftOut].sort()).toEqual(lackingInAnswers.sort())
+})
+
+type Bounds = {
+  readonly default?: unknown
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly enum?: readonly string[]
+}
+type Requests = {
+  readonly query?: Readonly<Record<string, Bounds>>
+  readonly body?: Readonly<Record<string, { readonly required: boolean; readonly nullable: boolean }>>
+}
+
+const rowOf = (name: string) =>
+  allEndpoints.find(({ row }) => operation(row.method, row.path) === name)?.row ?? { query: undefined, body: undefined }
+
+/** As JSON Schema, each member by its name. */
+function membersOf(shape: unknown): Readonly<Record<string, Schema & Bounds & { readonly type?: string }>> {
+  if (!(shape instanceof z.ZodType)) return {}
+  // A schema that is a union of objects would be none of these
+  return (z.toJSONSchema(shape, { io: 'output', unrepresentable: 'any', reused: 'inline' }) as Schema).properties ?? {}
+}
+
+const takes = (shape: unknown, value: unknown): boolean => shape instanceof z.ZodType && shape.safeParse(value).success
+
+function queryDifferences(query: Readonly<Record<string, Bounds>>, shape: unknown): string[] {
+  const members = membersOf(shape)
+  return Object.entries(query).flatMap(([name, theirs]) => {
+    // An object in a query is a member for each of its own: effective_at[gt]
+    if (Object.keys(members).some(member => member.startsWith(`${name}[`))) return []
+    const own = members[name]
+    if (own === undefined) return [name]
+    const bounds = (['default', 'minimum', 'maximum'] as const).filter(
+      bound => theirs[bound] !== undefined && theirs[bound] !== own[bound],
+    )
+    const lacks = theirs.enum?.some(value => !own.enum?.includes(value)) ? ['enum'] : []
+    return [...bounds, ...lacks].map(what => `${name}.${what}`)
+  })
+}
+
+function bodyDifferences(body: NonNullable<Requests['body']>, shape: unknown): string[] {
+  const members = membersOf(shape)
+  const object = shape instanceof z.ZodPrefault ? shape.unwrap() : shape
+  const shapeOf: Readonly<Record<string, unknown>> = object instanceof z.ZodObject ? object.shape : {}
+  return Object.entries(body).flatMap(([name, { required, nullable }]) => {
+    if (members[name] === undefined) return [name]
+    return [
+      ...(members[name].type === 'null' ? [`${name} is null`] : []),
+      ...(nullable && !takes(shapeOf[name], null) ? [`${name}.nullable`] : []),
+      ...(!required && !takes(shapeOf[name], undefined) ? [`${name}.required`] : []),
+    ]
+  })
+}
+
+// JSON as TypeScript reads it is a union of each literal request of the file
+const requests = Object.entries(taken as Record<string, Requests>).map(([name, asked]) => [named(name), asked] as const)
+const requestDifferences = requests.flatMap(([name, { query = {}, body = {} }]) => {
+  const row = rowOf(name)
+  return [...queryDifferences(query, row.query), ...bodyDifferences(body, row.body)].map(what => `${name}: ${what}`)
+})
+
+test("requests take every parameter and member that OpenAI's take, with the same bounds and defaults, but for the table above", () => {
+  expect(requests.length).toBeGreaterThan(70)
+  const deliberate = [...lacking].filter(isOfRequest)
+  expect(requestDifferences.sort()).toEqual(deliberate.sort())
 })
 
 test("the schemas can refuse: an answer without a member, or with one of another type, is not OpenAI's", () => {

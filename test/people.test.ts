@@ -284,17 +284,17 @@ describe('roles', () => {
   const permissions = ['model.request.embeddings', 'api.model.read']
 
   test('the predefined ones lead every list and cannot be changed or deleted', async () => {
-    const project = `/v1/projects/${await newProject()}/roles`
+    const projectId = await newProject()
+    const project = `/v1/projects/${projectId}/roles`
+    const place = `__api-organization__${platform.first.organizationId}`
     const names = async (path: string) => (await ask('GET', path)).json.data.map(({ id }: { id: string }) => id)
     expect((await names(`${org}/roles`)).slice(0, 2)).toEqual([
-      'role-api-organization-owner',
-      'role-api-organization-reader',
+      `role-api-organization-owner${place}`,
+      `role-api-organization-reader${place}`,
     ])
-    expect(await names(project)).toEqual([
-      'role-api-project-owner',
-      'role-api-project-member',
-      'role-api-project-viewer',
-    ])
+    expect(await names(project)).toEqual(
+      ['owner', 'member', 'viewer'].map(name => `role-api-project-${name}__api-project__${projectId}`),
+    )
     const known = `${org}/roles/role-api-organization-owner`
     expect((await ask('GET', known)).json).toMatchObject({ predefined_role: true, resource_type: 'api.organization' })
     const refused = [await ask('DELETE', known), await ask('POST', known, { role_name: 'king' })]
@@ -302,6 +302,29 @@ describe('roles', () => {
       expect([status, json.error.message]).toEqual([409, expect.stringContaining('predefined')])
     }
     expect((await ask('GET', `${project}/role-api-organization-owner`)).status).toBe(404)
+  })
+
+  test('the predefined ones go by their id with the place, as at OpenAI, and by the one without', async () => {
+    const project = await newProject()
+    const user = await newUser('reader', [{ id: project, role: 'member' }])
+    const path = `/v1/projects/${project}/users/${user.id}/roles`
+    const [short, long] = ['role-api-project-viewer', `role-api-project-viewer__api-project__${project}`]
+    for (const [given, other] of [
+      [short, long],
+      [long, short],
+    ] as const) {
+      expect((await ask('POST', path, { role_id: given })).json.role).toMatchObject({ id: long, predefined_role: true })
+      expect((await ask('POST', path, { role_id: other })).status).toBe(409)
+      expect((await ask('GET', path)).json.data).toMatchObject([{ id: long }])
+      expect((await ask('GET', `${path}?after=${given}`)).json.data).toEqual([])
+      expect((await ask('GET', `${path}/${given}`)).json.id).toBe(long)
+      expect((await ask('DELETE', `${path}/${other}`)).status).toBe(200)
+    }
+    expect((await audited(long)).map(({ type }) => type)).toHaveLength(4)
+    const elsewhere = `role-api-project-viewer__api-project__${platform.projectId}`
+    expect((await ask('POST', path, { role_id: elsewhere })).status).toBe(404)
+    const member = await ask('POST', `${org}/projects/${project}/users/${user.id}`, { role: long })
+    expect(member.json.role).toBe('viewer')
   })
 
   test('are paged without a gap over predefined and custom ones, in both directions', async () => {

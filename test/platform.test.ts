@@ -9,6 +9,7 @@ import { firstStart } from '#platform/first-start.ts'
 import { mintKey } from '#platform/mint-key.ts'
 import { only, openDatabase, sql } from '#storage/database.ts'
 import { rowOf, send, serve, type TestPlatform, testParts, testPlatform } from './support/platform.ts'
+import { converse } from './support/raw-http.ts'
 
 let platform: TestPlatform
 let admin: string
@@ -79,6 +80,8 @@ describe('every row of the contract', () => {
     for (const { row, name } of rows) {
       const operation = json.paths[row.path][row.method.toLowerCase()]
       expect(operation.operationId).toBe(name)
+      for (const { name: parameter, schema } of operation.parameters)
+        expect([parameter, Object.keys(schema)]).toEqual([parameter, expect.arrayContaining(['type'])])
       if (!isByteStream(row.answer))
         expect(operation.responses[200].content['application/json'].schema).toBeTypeOf('object')
     }
@@ -204,6 +207,29 @@ describe('keys', () => {
       { disabled: false },
     ])
     await theirs('DELETE', `${path}/${key.id}`)
+  })
+
+  test('a key of somebody who left, of no owner, or that makes no keys, is not what the last one is left to', async () => {
+    const { organizationId } = platform.other
+    const path = '/v1/organization/admin_api_keys'
+    const [{ id: first }] = (await theirs('GET', path)).json.data
+    const narrow = (await theirs('POST', path, { name: 'reads', scopes: ['api.all.read'] })).json
+    const keyOf = async (role: 'owner' | 'reader') => {
+      const { json } = await theirs('POST', '/v1/organization/invites', { email: `${role}@other.example`, role })
+      const { json: user } = await platform.send(null, 'POST', '/v1/organization/invites/accept', {
+        token: json.token,
+        name: role,
+      })
+      const draft = { kind: 'admin', organizationId, projectId: null, ownerUserId: user.id, name: role } as const
+      const { id } = await platform.database.transaction(tx => mintKey(tx, platform.secrets, draft))
+      return { id, user: user.id }
+    }
+    const reader = await keyOf('reader')
+    const left = await keyOf('owner')
+    await theirs('DELETE', `/v1/organization/users/${left.user}`)
+    expect((await theirs('DELETE', `${path}/${first}`)).status).toBe(409)
+    expect((await theirs('POST', `${path}/${first}/disable`)).status).toBe(409)
+    for (const { id } of [narrow, reader, left]) expect((await theirs('DELETE', `${path}/${id}`)).status).toBe(200)
   })
 
   test('the last admin key cannot be deleted, and two callers cannot delete the last two', async () => {
@@ -342,6 +368,37 @@ describe('bad input', () => {
     expect(json.error.message).toContain(message)
   })
 
+  test('what a row does not take, in its query or its body', async () => {
+    const { organizationId } = platform.first
+    const attempts = [
+      ask('GET', `/v1/organization/projects/${platform.projectId}?expand=keys`),
+      ask('POST', '/v1/organization/projects?dry_run=true', { name: 'not dry' }),
+      ask('DELETE', `${project('/api_keys')}/key_nobody?force=true`),
+      ask('DELETE', `${project('/api_keys')}/key_nobody`, { force: true }),
+      ask('POST', `${project('/archive')}`, { organizationId }),
+    ]
+    const params = (await Promise.all(attempts)).map(({ status, json }) => [status, json.error.code, json.error.param])
+    expect(params).toEqual(
+      ['expand', 'dry_run', 'force', 'force', 'organizationId'].map(param => [400, 'unknown_parameter', param]),
+    )
+    expect((await fetch(`${platform.url}/v1/organization/invites/accept?utm_source=mail`)).status).toBe(200)
+  })
+
+  test('one of several in one text is named with what is wrong with it', async () => {
+    const { json } = await ask('GET', `/v1/organization/audit_logs?project_ids=${'x'.repeat(400)}`)
+    expect(json.error).toMatchObject({ param: 'project_ids[0]', code: 'invalid_value' })
+    expect(json.error.message).toContain('expected at most 320 characters')
+  })
+
+  test('a key in the URL is refused wherever the query may begin', async () => {
+    for (const tail of [`?key=${admin}`, `??key=${admin}`, `#key=${admin}`]) {
+      const head = `GET /v1/organization/projects${tail} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${admin}`
+      const { statuses, body } = await converse(platform.url, [`${head}\r\n\r\n`])
+      expect([tail, ...statuses]).toEqual([tail, 401])
+      expect(body).toContain('sent in the URL')
+    }
+  })
+
   test('unknown paths and verbs', async () => {
     const unknown = await ask('GET', '/v1/organization/nothing?x=1')
     expect([unknown.status, unknown.json.error.message]).toEqual([
@@ -362,6 +419,32 @@ describe('bad input', () => {
     const { text } = await ask('POST', '/v1/platform/providers', { name: 'x', api_key: 'sk-very secret' })
     expect(text).toContain("Invalid 'api_key'")
     expect(text).not.toContain('very')
+  })
+
+  test('a key that was sent where none belongs is not echoed, and not kept', async () => {
+    const value = (await ask('POST', project('/api_keys'), { name: 'misplaced' })).json.value as string
+    const misplaced = [
+      ask('POST', '/v1/organization/invites', { email: 'a@example.com', role: value }),
+      ask('POST', '/v1/organization/invites', { email: value, role: 'reader' }),
+      ask('POST', '/v1/organization/roles', { role_name: 'x', permissions: [value] }),
+      ask('POST', project('/api_keys'), { name: 'x', scopes: [value] }),
+      ask('POST', project('/users'), { user_id: 'x', role: value }),
+      ask('POST', '/v1/organization/projects', { name: 'x', [value]: true }),
+      ask('GET', `/v1/organization/projects?${value}=1`),
+      ask('GET', `/v1/${value}`),
+    ]
+    for (const { status, text } of await Promise.all(misplaced)) {
+      expect(status).toBeGreaterThanOrEqual(400)
+      expect(text).not.toContain(value)
+    }
+    const headers = { authorization: `Bearer ${admin}`, 'content-type': 'application/json', 'user-agent': value }
+    const body = JSON.stringify({ name: 'by a strange client' })
+    const made = await fetch(`${platform.url}/v1/organization/projects`, { method: 'POST', headers, body })
+    const { id } = (await made.json()) as { id: string }
+    const entries = sql('select entry from audit_logs where resource_id = $1')
+    const [{ entry } = { entry: '' }] = await platform.database.query<{ entry: string }>(entries, [id])
+    expect(entry).toContain(`sk-kh-proj-****${value.slice(-4)}`)
+    expect(entry).not.toContain(value)
   })
 })
 

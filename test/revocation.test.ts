@@ -272,6 +272,107 @@ test('the old key of a rotation loses its streams when its grace is over', async
   expect(eventsOf(text).at(-1)?.error).toMatchObject({ message: expect.stringContaining('expired at') })
 })
 
+type Person = { readonly id: string; readonly project: string; readonly group: string; readonly role: string }
+type Asked = readonly [method: string, path: string, body?: object]
+const org = '/v1/organization'
+
+/** What a person got their rights by, and how these are taken. */
+const taken: Record<string, { readonly has: (person: Person) => Asked[]; readonly loses: (person: Person) => Asked }> =
+  {
+    'a role in the project that becomes viewer': {
+      has: ({ id, project }) => [['POST', `${project}/users`, { user_id: id, role: 'member' }]],
+      loses: ({ id, project }) => ['POST', `${project}/users/${id}`, { role: 'viewer' }],
+    },
+    'a membership of the project': {
+      has: ({ id, project }) => [['POST', `${project}/users`, { user_id: id, role: 'member' }]],
+      loses: ({ id, project }) => ['DELETE', `${project}/users/${id}`],
+    },
+    'the organization itself': {
+      has: ({ id, project }) => [['POST', `${project}/users`, { user_id: id, role: 'owner' }]],
+      loses: ({ id }) => ['DELETE', `${org}/users/${id}`],
+    },
+    'being an owner of the organization': {
+      has: ({ id }) => [['POST', `${org}/users/${id}`, { role: 'owner' }]],
+      loses: ({ id }) => ['POST', `${org}/users/${id}`, { role: 'reader' }],
+    },
+    'a membership of a group': {
+      has: ({ id, project, group }) => [
+        ['POST', `${org}/groups/${group}/users`, { user_id: id }],
+        ['POST', `${project}/groups`, { group_id: group, role: 'member' }],
+      ],
+      loses: ({ id, group }) => ['DELETE', `${org}/groups/${group}/users/${id}`],
+    },
+    'a project of their group': {
+      has: ({ id, project, group }) => [
+        ['POST', `${org}/groups/${group}/users`, { user_id: id }],
+        ['POST', `${project}/groups`, { group_id: group, role: 'member' }],
+      ],
+      loses: ({ project, group }) => ['DELETE', `${project}/groups/${group}`],
+    },
+    'a role of their group, with the group': {
+      has: ({ id, group, role }) => [
+        ['POST', `${org}/groups/${group}/users`, { user_id: id }],
+        ['POST', `${org}/groups/${group}/roles`, { role_id: role }],
+      ],
+      loses: ({ group }) => ['DELETE', `${org}/groups/${group}`],
+    },
+    'a role of their own': {
+      has: ({ id, role }) => [['POST', `${org}/users/${id}/roles`, { role_id: role }]],
+      loses: ({ id, role }) => ['DELETE', `${org}/users/${id}/roles/${role}`],
+    },
+    'a permission of their role': {
+      has: ({ id, role }) => [['POST', `${org}/users/${id}/roles`, { role_id: role }]],
+      loses: ({ role }) => ['POST', `${org}/roles/${role}`, { permissions: ['api.model.read'] }],
+    },
+    'their role, with everybody': {
+      has: ({ id, role }) => [['POST', `${org}/users/${id}/roles`, { role_id: role }]],
+      loses: ({ role }) => ['DELETE', `${org}/roles/${role}`],
+    },
+  }
+
+const made = async (path: string, body: object): Promise<string> =>
+  (await gateway.admin<{ id: string }>('POST', path, body)).id
+
+async function newPerson(name: string): Promise<Person> {
+  const invite = await gateway.admin<{ token: string }>('POST', `${org}/invites`, {
+    email: `${name}@example.com`,
+    role: 'reader',
+  })
+  const id = await made(`${org}/invites/accept`, { token: invite.token, name })
+  const project = `${org}/projects/${await made(`${org}/projects`, { name })}`
+  const role = await made(`${org}/roles`, { role_name: name, permissions: ['model.request'] })
+  return { id, project, role, group: await made(`${org}/groups`, { name }) }
+}
+
+test.each(Object.keys(taken))('who loses %s is refused within one second, and cut', async what => {
+  const { has, loses } = taken[what] ?? { has: () => [], loses: () => ['GET', ''] as const }
+  const person = await newPerson(crypto.randomUUID())
+  for (const [method, path, body] of has(person)) await gateway.admin(method, path, body)
+  const key = await gateway.admin<ProjectKey>('POST', `${person.project}/api_keys`, { name: 'theirs' })
+  // A key is made by its owner, and this one is handed over before anybody has heard of it
+  await books.query('update api_keys set owner_user_id = $2 where id = $1', [key.id, person.id])
+  const stream = await call(key.value, 'long', { stream: true, max_tokens: 3_000 })
+  const load = loadWith(key.value)
+  await sleep(200)
+  const [method, path, body] = loses(person)
+  await gateway.admin(method, path, body)
+  const lostAtMs = performance.now()
+  const { text } = await readAll(stream)
+  const cutMs = performance.now() - lostAtMs
+  await sleep(boundMs + 200)
+  await load.stop()
+  const lastMs = lastAnsweredMs(load.seen, lostAtMs)
+  console.log(`${what} is lost: last answered call ${ms([lastMs])}, stream cut after ${ms([cutMs])}`)
+  expect(lastMs).toBeLessThan(boundMs)
+  expect(cutMs).toBeLessThan(boundMs)
+  expect(['missing_scope', 'owner_inactive']).toContain(eventsOf(text).at(-1)?.error?.code)
+  expect(text).not.toContain('[DONE]')
+  expect(load.seen.some(({ status, beganAtMs }) => status === 200 && beganAtMs < lostAtMs)).toBe(true)
+  expect(
+    new Set(load.seen.filter(({ beganAtMs }) => beganAtMs > lostAtMs + boundMs).map(({ status }) => status)),
+  ).toEqual(new Set([401]))
+})
+
 test('after all of it nothing stays held', async () => {
   await books.expectBalanced()
 })

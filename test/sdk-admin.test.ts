@@ -256,6 +256,107 @@ describe('a project', () => {
   })
 })
 
+describe('whoever deletes what they list, page by page, gets to the end of it', () => {
+  const count = 5
+  const names = Array.from({ length: count }, (_, index) => `listed ${index}`)
+
+  async function emptied<Item>(pages: AsyncIterable<Item>, remove: (item: Item) => PromiseLike<unknown>) {
+    let removed = 0
+    for await (const item of pages) if (await remove(item)) removed += 1
+    return removed
+  }
+  const made = async <Item extends { id: string }>(make: (name: string) => PromiseLike<Item>): Promise<Set<string>> => {
+    const ids = new Set<string>()
+    for (const name of names) ids.add((await make(name)).id)
+    return ids
+  }
+
+  test('people, of groups and projects and the organization', async () => {
+    const group_id = (await admin.groups.create({ name: 'Emptied' })).id
+    const project_id = await newProject('Emptied')
+    const people = new Set<string>()
+    for (const name of names) people.add(await newUser(name.replace(' ', '-')))
+    for (const user_id of people) {
+      await admin.groups.users.create(group_id, { user_id })
+      await admin.projects.users.create(project_id, { user_id, role: 'member' })
+    }
+    const ofGroup = emptied(admin.groups.users.list(group_id, page), ({ id }) =>
+      admin.groups.users.delete(id, { group_id }),
+    )
+    expect(await ofGroup).toBe(count)
+    const ofProject = emptied(admin.projects.users.list(project_id, page), ({ id }) =>
+      admin.projects.users.delete(id, { project_id }),
+    )
+    expect(await ofProject).toBe(count)
+    const users = emptied(admin.users.list(page), async ({ id }) => people.has(id) && admin.users.delete(id))
+    expect(await users).toBe(count)
+  })
+
+  test('groups, and those of a project', async () => {
+    const project_id = await newProject('Without groups')
+    const groups = await made(name => admin.groups.create({ name }))
+    for (const group_id of groups) await admin.projects.groups.create(project_id, { group_id, role: 'member' })
+    const ofProject = emptied(admin.projects.groups.list(project_id, page), ({ group_id }) =>
+      admin.projects.groups.delete(group_id, { project_id }),
+    )
+    expect(await ofProject).toBe(count)
+    const all = emptied(admin.groups.list(page), async ({ id }) => groups.has(id) && admin.groups.delete(id))
+    expect(await all).toBe(count)
+  })
+
+  test('roles, of the organization and a project, and those of a person', async () => {
+    const user_id = await newUser('loses-roles')
+    const project_id = await newProject('Without roles')
+    const permissions = ['model.request']
+    const roles = await made(role_name => admin.roles.create({ role_name, permissions }))
+    for (const role_id of roles) await admin.users.roles.create(user_id, { role_id })
+    const ofUser = emptied(admin.users.roles.list(user_id, page), ({ id }) => admin.users.roles.delete(id, { user_id }))
+    expect(await ofUser).toBe(count)
+    const all = emptied(
+      admin.roles.list({ ...page, order: 'desc' }),
+      async ({ id }) => roles.has(id) && admin.roles.delete(id),
+    )
+    expect(await all).toBe(count)
+    const { roles: inProject } = admin.projects
+    const theirs = await made(role_name => inProject.create(project_id, { role_name, permissions }))
+    const ofProject = emptied(
+      inProject.list(project_id, page),
+      async ({ id }) => theirs.has(id) && inProject.delete(id, { project_id }),
+    )
+    expect(await ofProject).toBe(count)
+  })
+
+  test('invitations, spend alerts and certificates', async () => {
+    const invites = await made(name =>
+      admin.invites.create({ email: `${name.replace(' ', '-')}@example.org`, role: 'reader' }),
+    )
+    const sent = emptied(admin.invites.list(page), async ({ id }) => invites.has(id) && admin.invites.delete(id))
+    expect(await sent).toBe(count)
+    const alerts = await made(() => admin.spendAlerts.create(alert))
+    const told = emptied(admin.spendAlerts.list(page), async ({ id }) => alerts.has(id) && admin.spendAlerts.delete(id))
+    expect(await told).toBe(count)
+    const certificates = await made(name =>
+      admin.certificates.create({ name, certificate: makeCertificate({ name, authority: true }).pem }),
+    )
+    const trusted = emptied(
+      admin.certificates.list(page),
+      async ({ id }) => certificates.has(id) && admin.certificates.delete(id),
+    )
+    expect(await trusted).toBe(count)
+  })
+
+  test('and one that came back meanwhile stands at its new place', async () => {
+    const group_id = (await admin.groups.create({ name: 'Come and go' })).id
+    const ids: string[] = []
+    for (const name of ['first', 'second', 'third']) ids.push(await newUser(`${name}-comes`))
+    for (const user_id of ids) await admin.groups.users.create(group_id, { user_id })
+    const [first = ''] = ids
+    await admin.groups.users.delete(first, { group_id })
+    await admin.groups.users.create(group_id, { user_id: first })
+    expect(await idsOf(admin.groups.users.list(group_id, { ...page, order: 'asc' }))).toEqual([...ids.slice(1), first])
+  })
+})
+
 describe('the rest', () => {
   const belongs = (method: string, to: string): boolean => method === to || method.startsWith(`${to}.`)
   const isAbsent = (method: string): boolean => Object.keys(absent).some(name => belongs(method, name))

@@ -246,6 +246,36 @@ describe('key policies', () => {
     }
   })
 
+  test('the longest lifetime of a secret is not renewed by pushing its expiry out, and an old key may get an end', async () => {
+    const hour = 3_600
+    const age = (id: string, seconds: number) =>
+      platform.database.query(
+        sql('update api_keys set created_at = created_at - make_interval(secs => $2) where id = $1'),
+        [id, seconds],
+      )
+    const { json: old } = await newKey()
+    const { json: aging } = await newKey({ expires_in_seconds: 60 })
+    await age(old.id, 10 * hour)
+    await age(aging.id, 3_000)
+    await ask('POST', project('/key_policy'), { key_lifetime_seconds_max: hour })
+    const extend = (id: string, expires_in_seconds: number) =>
+      ask('POST', project(`/api_keys/${id}`), { expires_in_seconds })
+    try {
+      const refused = await refusal(extend(aging.id, 700))
+      expect(refused).toMatchObject({ status: 400, code: 'key_lifetime_too_long' })
+      expect(refused.message).toMatch(/at most (5\d\d|600)\.$/)
+      expect((await extend(aging.id, 500)).status).toBe(200)
+      await age(aging.id, hour)
+      expect((await refusal(extend(aging.id, 600))).message).toContain('This one has had them: rotate it.')
+      expect((await extend(aging.id, 10)).status).toBe(200)
+      expect((await refusal(extend(old.id, hour + 1))).message).toContain('of at most 3600.')
+      expect((await extend(old.id, hour)).status).toBe(200)
+      expect((await extend(old.id, hour + 1)).status).toBe(400)
+    } finally {
+      await ask('POST', project('/key_policy'), open)
+    }
+  })
+
   test('service accounts only: people get no new keys, and those that they have go on', async () => {
     const { json: before } = await newKey()
     const { json: account } = await ask('POST', accounts(), { name: 'machine' })
@@ -316,6 +346,27 @@ describe('admin keys with scopes', () => {
       const error = await refusal(send('POST', path, { name: 'more', scopes }))
       expect([scopes, error.status, error.code]).toEqual([scopes, 403, 'beyond_own_permissions'])
     }
+  })
+
+  test('give no service account, and no key of one, that may do more than they', async () => {
+    const scopes = ['api.organization.projects.service_accounts.write', 'model.request.embeddings']
+    const { json: key } = await ask('POST', path, { name: 'accounts only', scopes })
+    const send = (to: string, body?: unknown) => platform.send(key.value, 'POST', accounts(to), body)
+    const { json: member } = await ask('POST', accounts(), { name: 'member' })
+    const { json: nobody } = await send('', { name: 'nobody', create_service_account_only: true })
+    expect(nobody.role).toBe('none')
+    const attempts = [
+      send('', { name: 'with a key' }),
+      send(`/${nobody.id}`, { role: 'member' }),
+      send(`/${member.id}`, { role: 'owner' }),
+      send(`/${member.id}/api_keys`),
+      // It has no role yet, and may have one tomorrow
+      send(`/${nobody.id}/api_keys`),
+    ]
+    for (const attempt of attempts)
+      expect(await refusal(attempt)).toMatchObject({ status: 403, code: 'beyond_own_permissions' })
+    expect((await send(`/${member.id}/api_keys`, { scopes: ['model.request.embeddings'] })).status).toBe(200)
+    expect((await send(`/${member.id}`, { name: 'renamed' })).json.role).toBe('member')
   })
 
   test('expire and are listed by the SDK', async () => {

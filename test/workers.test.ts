@@ -100,7 +100,7 @@ describe.runIf(has('redis'))('several workers', () => {
   }
 
   test('both answer on one port, under one banner, and are counted together', async () => {
-    const answered = await load(gateway.url, sleep(loadMs))
+    const answered = await load(gateway.url, sleep(4 * loadMs))
     const books = await Books.open(gateway.keyhouse.dataDir)
     const [nodes] = await books.query<{ count: number }>('select count(distinct node_id)::int as count from leases')
     await books.close()

@@ -1,10 +1,9 @@
 /** The audit log: who changed what, when and from where. */
 import { z } from 'zod'
 import { type Endpoints, unixTime } from './endpoint.ts'
-import { listLimitMax, listOf, queryArray, queryBoolean, queryInteger } from './lists.ts'
+import { cursor, listLimitMax, listOf, queryArray, queryBoolean, queryInteger } from './lists.ts'
 
 const limitDefault = 20
-const cursor = z.string().max(256).optional()
 const texts = queryArray(z.string().min(1).max(320)).optional()
 const time = queryInteger(0, 4_102_444_800).optional()
 
@@ -40,7 +39,7 @@ export const auditLogs = {
       actor_ids: texts,
       actor_emails: texts,
       resource_ids: texts,
-      tenant_only: queryBoolean.optional().describe('Taken for compatibility: there are no tenants here.'),
+      tenant_only: queryBoolean.default(false).describe('Taken for compatibility: there are no tenants here.'),
       limit: queryInteger(1, listLimitMax).default(limitDefault),
       after: cursor,
       before: cursor,

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { usdText } from './amounts.ts'
 import { type Endpoints, unixTime } from './endpoint.ts'
-import { nextListOf, queryArray, queryBoolean, queryInteger } from './lists.ts'
+import { cursor, nextListOf, queryArray, queryBoolean, queryInteger } from './lists.ts'
 import { usageSpan } from './usage.ts'
 
 const callsLimitMax = 100
@@ -86,7 +86,7 @@ export const calls = {
       min_duration_ms: queryInteger(0, 2 ** 31 - 1).optional(),
       request_id: requestId.optional(),
       limit: queryInteger(1, callsLimitMax).default(callsLimitDefault),
-      after: z.string().max(256).optional().describe('The `next` of the page before.'),
+      after: cursor.describe('The `next` of the page before.'),
     }),
     answer: nextListOf(call),
   },

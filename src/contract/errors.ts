@@ -644,7 +644,11 @@ export function apiError<Code extends ErrorCode>(
   return new ApiError(errorCode, wire, extras)
 }
 
-export const errorBody = (error: ApiError): string => JSON.stringify({ error: error.wire })
+/** What looks like a key, anybody's: it was sent where none belongs, the message quotes it, and answers are logged by others. */
+const keyLike = /\bsk-[\w-]{20,}/g
+
+export const errorBody = (error: ApiError): string =>
+  JSON.stringify({ error: error.wire }).replace(keyLike, key => `${key.slice(0, 3)}****${key.slice(-4)}`)
 
 /** Headers that belong to an error: when to retry, or that retrying is pointless. */
 export function errorHeaders(error: ApiError): Record<string, string> {

@@ -66,7 +66,7 @@ export const groupUsers = {
     path: '/v1/organization/groups/{group_id}/users',
     summary: 'List the members of a group.',
     scope: 'api.groups.read',
-    query: nextListQuery(groupsPerPage),
+    query: nextListQuery(groupsPerPage, { order: 'desc' }),
     answer: nextListOf(groupUser),
   },
   create: {

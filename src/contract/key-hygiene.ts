@@ -1,7 +1,7 @@
 /** What is careless about the keys of an organization, and the step that mends each. */
 import { z } from 'zod'
 import type { Endpoints } from './endpoint.ts'
-import { listLimitMax, nextListOf, queryInteger } from './lists.ts'
+import { cursor, listLimitMax, nextListOf, queryInteger } from './lists.ts'
 
 export const hygieneReasons = {
   leaked: 'It was found where others can read it.',
@@ -40,7 +40,7 @@ export const keyHygiene = {
     summary: 'List what is careless about the keys that live: one finding for each key and reason.',
     scope: 'api.organization.projects.api_keys.read',
     query: z.strictObject({
-      after: z.string().max(256).optional().describe('The `next` of the page before.'),
+      after: cursor.describe('The `next` of the page before.'),
       limit: queryInteger(1, listLimitMax)
         .default(keysDefault)
         .describe('Keys that are looked at; each has as many findings as it has.'),

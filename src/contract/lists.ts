@@ -8,7 +8,7 @@ const listLimitDefault = 20
 export const queryInteger = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 
 const word = z.enum(['true', 'false'])
-export const queryBoolean = word.transform(text => text === 'true')
+export const queryBoolean = word.transform(text => text === 'true').pipe(z.boolean())
 
 /** OpenAI's SDKs send `name[]=a&name[]=b`, its documents say `name=a&name=b` or `name=a,b`: all three are one array. */
 export const queryArray = <Item extends z.ZodType>(item: Item) =>
@@ -17,8 +17,11 @@ export const queryArray = <Item extends z.ZodType>(item: Item) =>
     z.array(item).max(listLimitMax),
   )
 
+/** An empty one is none: clients in other languages send it with the first page. */
+export const cursor = z.preprocess(id => (id === '' ? undefined : id), z.string().max(256).optional()).optional()
+
 export const listQuery = z.strictObject({
-  after: z.string().max(256).optional().describe('The id of the last item of the page before.'),
+  after: cursor.describe('The id of the last item of the page before.'),
   limit: queryInteger(1, listLimitMax).default(listLimitDefault),
   order: z.enum(['asc', 'desc']).default('asc').describe('By time of creation.'),
 })
@@ -38,11 +41,14 @@ export const deleted = <const Kind extends string>(object: Kind) =>
 /** The other style: `next` is what `after` takes. Groups, roles and whoever has them. */
 export const nextListLimitMax = 1_000
 
-export const nextListQuery = (limitDefault: number) =>
+export const nextListQuery = (
+  limitDefault: number,
+  { limitMax = nextListLimitMax, order = 'asc' as 'asc' | 'desc' } = {},
+) =>
   z.strictObject({
-    after: z.string().max(256).optional().describe('The `next` of the page before.'),
-    limit: queryInteger(1, nextListLimitMax).default(limitDefault),
-    order: z.enum(['asc', 'desc']).default('asc').describe('By time of creation.'),
+    after: cursor.describe('The `next` of the page before.'),
+    limit: queryInteger(1, limitMax).default(limitDefault),
+    order: z.enum(['asc', 'desc']).default(order).describe('By time of creation.'),
   })
 
 export const nextListOf = <Item extends z.ZodType>(item: Item) =>

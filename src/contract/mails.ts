@@ -1,7 +1,7 @@
 /** The outbox: what was sent, what waits and why, for the operator. */
 import { z } from 'zod'
 import { type Endpoints, unixTime } from './endpoint.ts'
-import { listLimitMax, listOf, queryInteger } from './lists.ts'
+import { cursor, listLimitMax, listOf, queryInteger } from './lists.ts'
 
 const limitDefault = 20
 const mailStates = ['queued', 'held', 'sent', 'failed'] as const
@@ -32,7 +32,7 @@ export const mails = {
     operatorOnly: true,
     query: z.strictObject({
       state: z.enum(mailStates).optional(),
-      after: z.string().max(256).optional(),
+      after: cursor,
       limit: queryInteger(1, listLimitMax).default(limitDefault),
     }),
     answer: listOf(mail),

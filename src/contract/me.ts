@@ -26,19 +26,21 @@ export const me = {
         owner: named
           .extend({ type: z.enum(['user', 'service_account']), email: z.string().nullable() })
           .nullable()
-          .describe('Null: a key that a machine made for itself.'),
+          .describe('Null: a key that a machine made for itself, or a client secret.'),
         permissions: z.enum(permissionLevels),
         scopes: z.array(z.string()).describe("The key's own. Empty: All."),
         effective_scopes: z.array(z.string()).describe("What the key's scopes and its owner's roles both allow."),
         expires_at: unixTime.nullable(),
         client_address: z.string().describe('From where this request came, as address lists see it.'),
-        restrictions: z.array(
-          z.object({
-            where: z.enum(['key', 'project', 'organization']),
-            allowed_cidrs: z.array(z.string()),
-            allowed_origins: z.array(z.string()),
-          }),
-        ),
+        restrictions: z
+          .array(
+            z.object({
+              where: z.enum(['key', 'project', 'organization']),
+              allowed_cidrs: z.array(z.string()),
+              allowed_origins: z.array(z.string()),
+            }),
+          )
+          .describe('Of a client secret only its own.'),
         client_certificate_required: z.boolean(),
         model_permissions: z
           .object({ mode: z.enum(['allow_list', 'deny_list']), model_ids: z.array(z.string()) })
@@ -68,7 +70,9 @@ export const me = {
               resets_at: unixTime.nullable().describe('Null: never.'),
             }),
           )
-          .describe("The key's budget and the spend limits of its project and organization, those that are set."),
+          .describe(
+            "The key's budget and the spend limits of its project and organization, those that are set. To a client secret: none.",
+          ),
       })
       .meta({ id: 'Me' }),
   },

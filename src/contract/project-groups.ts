@@ -1,7 +1,7 @@
 /** Groups that have access to a project: every member of one is a member of the project. */
 import { z } from 'zod'
 import { type Endpoints, unixTime } from './endpoint.ts'
-import { nextListOf, nextListQuery } from './lists.ts'
+import { listLimitMax, nextListOf, nextListQuery } from './lists.ts'
 import { projectRole, projectRoleOrId } from './project-users.ts'
 
 const projectGroupsPerPage = 20
@@ -26,7 +26,7 @@ export const projectGroups = {
     path,
     summary: 'List the groups that have access to a project.',
     scope: 'api.organization.projects.read',
-    query: nextListQuery(projectGroupsPerPage),
+    query: nextListQuery(projectGroupsPerPage, { limitMax: listLimitMax }),
     answer: nextListOf(projectGroup),
   },
   create: {
@@ -42,7 +42,7 @@ export const projectGroups = {
     path: `${path}/{group_id}`,
     summary: 'Retrieve a group that has access to a project.',
     scope: 'api.organization.projects.read',
-    query: z.strictObject({ group_type: z.enum(['group', 'tenant_group']).optional() }),
+    query: z.strictObject({ group_type: z.enum(['group', 'tenant_group']).default('group') }),
     answer: projectGroup,
   },
   delete: {

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod'
 import type { Endpoints } from './endpoint.ts'
-import { listOf, queryInteger } from './lists.ts'
+import { cursor, listOf, queryInteger } from './lists.ts'
 
 /** What the columns hold. */
 const int4Max = 2_147_483_647
@@ -49,7 +49,6 @@ export type LimitDimension = keyof z.output<typeof setLimits>
 
 const pageMax = 1_000
 const pageDefault = 100
-const cursor = z.string().max(256).optional()
 const listQuery = z.strictObject({
   after: cursor.describe('The id of the last item of the page before.'),
   before: cursor.describe('The id of the first item of the page behind.'),

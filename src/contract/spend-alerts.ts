@@ -1,7 +1,7 @@
 /** Spend alerts: an e-mail when an organization, or a project, has spent so much in a calendar month (UTC). */
 import { z } from 'zod'
 import { type Endpoints, unixTime } from './endpoint.ts'
-import { deleted, listOf, listQuery } from './lists.ts'
+import { cursor, deleted, listOf, listQuery } from './lists.ts'
 import { centsMax, monthlyUsd } from './spend-limits.ts'
 
 const recipientsMax = 50
@@ -58,7 +58,7 @@ const alertOf = <const Kind extends string>(object: Kind) =>
   })
 
 const query = listQuery.extend({
-  before: z.string().max(256).optional().describe('The id of the first item of the page behind.'),
+  before: cursor.describe('The id of the first item of the page behind.'),
 })
 
 const organizationPath = '/v1/organization/spend_alerts'

@@ -1,7 +1,7 @@
 /** Usage and costs in buckets of time (UTC), as OpenAI reports them. */
 import { z } from 'zod'
 import { type Endpoints, unixTime } from './endpoint.ts'
-import { queryArray, queryBoolean, queryInteger } from './lists.ts'
+import { cursor, queryArray, queryBoolean, queryInteger } from './lists.ts'
 
 export const bucketWidths = {
   '1m': { seconds: 60, limitDefault: 60, limitMax: 1_440 },
@@ -20,7 +20,7 @@ export const usageSpan = {
 }
 const period = {
   ...usageSpan,
-  page: z.string().max(256).optional().describe('`next_page` of the page before.'),
+  page: cursor.describe('`next_page` of the page before.'),
 }
 
 export const usageFilters = { project_ids: ids, user_ids: ids, api_key_ids: ids, models: ids }

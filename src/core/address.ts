@@ -80,6 +80,10 @@ function familyOf(address: string): Block['family'] | undefined {
   return version === 4 ? 'ipv4' : 'ipv6'
 }
 
+/** `203.0.113.7:1234`, `[2001:db8::1]:1234` and `[2001:db8::1]`, as some proxies write them. */
+const withoutPort = (hop: string): string =>
+  /^(?:\[([^\]]+)\](?::\d+)?|(\d+\.\d+\.\d+\.\d+):\d+)$/.exec(hop)?.slice(1).join('') ?? hop
+
 /**
  * Where a request really comes from. A proxy that we trust names the address before it in X-Forwarded-For, which is read
  * from the right: what stands left of the first address that is no proxy of ours, anyone may have written.
@@ -89,7 +93,7 @@ export function clientAddress(remote: string, forwardedFor: string | undefined, 
   if (forwardedFor === undefined) return address
   for (const hop of forwardedFor.split(',').reverse()) {
     if (!proxies.has(address)) return address
-    const named = plainAddress(hop.trim())
+    const named = plainAddress(withoutPort(hop.trim()))
     if (isIP(named) === 0) return address
     address = named
   }

@@ -3,7 +3,7 @@
  * good as a wide one.
  */
 import { apiError } from '#contract/errors.ts'
-import { holdsScope, impliedScopes, scopeNames } from '#contract/scopes.ts'
+import { allScopes, holdsScope, impliedScopes, keyAllows, type Scope, scopeNames } from '#contract/scopes.ts'
 import { mayDo } from './access.ts'
 import type { Grant } from './grant.ts'
 import { predefinedRoles } from './roles.ts'
@@ -13,6 +13,26 @@ export function requireGrantable(grant: Grant, permissions: Iterable<string>): v
   const beyond = [...permissions].filter(permission => !impliedScopes([permission]).every(scope => mayDo(grant, scope)))
   if (beyond.length > 0) throw apiError('beyond_own_permissions', { permissions: beyond })
 }
+
+export type GivenKey = { readonly ownerUserId: string | null; readonly scopes: readonly string[] }
+
+/**
+ * Of a key whose secret the caller is shown, or whose scopes it changes. What the key's owner may do counts for nothing: it
+ * may be more tomorrow. A person's own roles are theirs whichever key they ask with, so of their own keys only the scopes count.
+ * @param had the scopes of the key before: what it could do already is given by nobody
+ * @throws ApiError beyond_own_permissions
+ */
+export function requireGrantableKey(grant: Grant, key: GivenKey, had?: readonly string[]): void {
+  const isOwn = key.ownerUserId !== null && key.ownerUserId === grant.userId
+  const mayGive = (scope: Scope): boolean => (isOwn ? keyAllows(grant.scopes, scope) : mayDo(grant, scope))
+  const isNew = (scope: Scope): boolean => had === undefined || !keyAllows(had, scope)
+  const beyond = allScopes.filter(scope => keyAllows(key.scopes, scope) && isNew(scope) && !mayGive(scope))
+  if (beyond.length > 0) throw apiError('beyond_own_permissions', { permissions: shortest(beyond) })
+}
+
+/** Without those that others of them imply. */
+const shortest = (scopes: readonly Scope[]): Scope[] =>
+  scopes.filter(scope => !scopes.some(other => other !== scope && holdsScope([other], scope)))
 
 /**
  * @param where permissions that only make sense in the whole organization are no permissions of a project's role

@@ -79,4 +79,7 @@ export function redactKey(text: string): string {
   return `${printable(kind)}****${printable(text.slice(-shownSuffix))}`
 }
 
+/** Every key of ours in a text that somebody wrote, as `redactKey` shows it. */
+export const maskKeys = (text: string): string => text.replaceAll(/sk-kh-[a-z]+-[0-9A-Za-z]+/g, redactKey)
+
 const printable = (text: string): string => text.replace(/[^\x21-\x7e]/g, '?')

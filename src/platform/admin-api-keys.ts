@@ -1,13 +1,13 @@
 /** Admin API keys. */
 import type { adminApiKeys } from '#contract/admin-api-keys.ts'
 import { apiError } from '#contract/errors.ts'
-import { allScopes } from '#contract/scopes.ts'
+import { allScopes, holdsScope, scopeNames } from '#contract/scopes.ts'
 import type { Grant } from '#core/grant.ts'
 import { requireGrantable } from '#core/granting.ts'
 import {
   type ApiKeyRow,
-  countOtherAdminKeys,
   findApiKey,
+  isLastAdminKey,
   type KeyPlace,
   listApiKeys,
   revokeApiKey,
@@ -65,20 +65,15 @@ export const adminApiKeyHandlers: Handlers<typeof adminApiKeys> = {
     return toAdminKey(await existingKey(database, grant, params.key_id), wallClock())
   },
 
-  disable: (parts, call) =>
-    switchKey(parts, call, true, async tx => {
-      const others = await countOtherAdminKeys(tx, call.grant.organizationId, call.params.key_id)
-      if (others === 0) throw lastKey()
-    }),
+  disable: (parts, call) => switchKey(parts, call, true, tx => keepAKey(tx, call.grant, call.params.key_id)),
   enable: (parts, call) => switchKey(parts, call, false),
 
   delete(parts, call) {
     const { grant, params } = call
     const id = params.key_id
     return change(parts, call, async tx => {
-      const others = await countOtherAdminKeys(tx, grant.organizationId, id)
-      const row = await existingKey(tx, grant, id)
-      if (others === 0 && row.owner_user_id !== null) throw lastKey()
+      await keepAKey(tx, grant, id)
+      await existingKey(tx, grant, id)
       await revokeApiKey(tx, placeOf(grant), id)
       return {
         answer: { id, object: 'organization.admin_api_key.deleted', deleted: true },
@@ -121,10 +116,17 @@ async function existingKey(database: Queryable, grant: Grant, id: string): Promi
   return row
 }
 
+const making = scopeNames.filter(name => holdsScope([name], 'api.organization.admin_api_keys.write'))
+
+/** @throws ApiError conflict when without this one nobody could make another */
+async function keepAKey(tx: Queryable, { organizationId }: Grant, id: string): Promise<void> {
+  if (await isLastAdminKey(tx, organizationId, { id, making })) throw lastKey()
+}
+
 const lastKey = (): Error =>
   apiError('conflict', {
     message:
-      "This is the organization's last admin API key that works. Create another one, then delete or disable this.",
+      "This is the organization's last admin API key that works and can make others. Create another one, then delete or disable this.",
   })
 
 const toAdminKey = (row: ApiKeyRow, nowMs: number) => ({

@@ -7,7 +7,7 @@ import type { ProjectRow } from '#storage/projects.ts'
 import { insertAssignment, type Principal } from '#storage/role-assignments.ts'
 import { lockRole, type RolePlace } from '#storage/roles.ts'
 import type { AuditEntry } from './change.ts'
-import { predefinedIn, type Role, toRole } from './role.ts'
+import { keptId, predefined, type Role, toRole } from './role.ts'
 
 export type Assignment = { readonly place: RolePlace; readonly principal: Principal; readonly role: Role }
 
@@ -17,7 +17,7 @@ export type Assignment = { readonly place: RolePlace; readonly principal: Princi
  */
 export async function assignableRole(tx: Queryable, grant: Grant, place: RolePlace, id: string): Promise<Role> {
   const row = await lockRole(tx, place, id)
-  const role = row ? toRole(row, place) : predefinedIn(place).find(known => known.id === id)
+  const role = row ? toRole(row, place) : predefined(id, place)
   if (!role)
     throw apiError('not_found', { what: `role of this ${place.projectId === null ? 'organization' : 'project'}` })
   requireGrantable(grant, role.permissions)
@@ -26,7 +26,7 @@ export async function assignableRole(tx: Queryable, grant: Grant, place: RolePla
 
 /** False when the principal has it already. */
 export const assign = (tx: Queryable, { place, principal, role }: Assignment): Promise<boolean> =>
-  insertAssignment(tx, place, principal, role.id)
+  insertAssignment(tx, place, principal, keptId(role.id, place))
 
 export function assignmentEntry(
   what: 'created' | 'deleted',

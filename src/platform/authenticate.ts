@@ -21,7 +21,7 @@ export async function authenticate(
   { caller }: Pick<Endpoint, 'caller'>,
 ): Promise<Grant> {
   const { rawHeaders, url = '' } = request
-  const key = readCredential({ rawHeaders, query: url.split('?', 2)[1] ?? '' })
+  const key = readCredential({ rawHeaders, query: url.slice(url.search(/[?#]|$/) + 1) })
   const parsed = parseKey(key)
   if (!parsed.ok) throw apiError('invalid_api_key', { redacted: redactKey(key), hint: parsed.hint })
   const grant = await findKey(parts, request, key)

@@ -4,6 +4,7 @@
  */
 import { newId, type OrganizationId, type UserId } from '#contract/ids.ts'
 import type { Grant } from '#core/grant.ts'
+import { maskKeys } from '#core/key-format.ts'
 import { describeActor } from '#storage/actors.ts'
 import { appendAuditLog } from '#storage/audit-logs.ts'
 import { type AuthSubject, recordAuthEvent } from '#storage/auth-events.ts'
@@ -113,7 +114,10 @@ async function actorOf(tx: Queryable, caller: Caller | Newcomer | System) {
     return { organizationId, actorId: null, actorKeyId: null, actorEmail: null, actor }
   }
   const { address, userAgent } = caller.source
-  const from = { ip_address: address, ...(userAgent !== undefined && { user_agent: userAgent.slice(0, 500) }) }
+  const from = {
+    ip_address: address,
+    ...(userAgent !== undefined && { user_agent: maskKeys(userAgent).slice(0, 500) }),
+  }
   if ('session' in caller) {
     const { organizationId, user } = caller.session
     const actor = { type: 'session', session: { user: shown(user), ...from } } as const

@@ -1,5 +1,6 @@
 /** One call for the worst hour: the key is dead everywhere within a second, its streams are cut, and what it did is told. */
 import type { compromisedKeys } from '#contract/compromised-keys.ts'
+import type { Grant } from '#core/grant.ts'
 import { formatUsd, nanoUsd } from '#core/money.ts'
 import { type ApiKeyRow, lockApiKey, revokeApiKey } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
@@ -50,7 +51,7 @@ async function revokeAndReplace(tx: Queryable, parts: PlatformParts, call: Repor
   const affects = await affectedBy(tx, place.projectId, key.id)
   const backup = (await findBackup(tx, key.id)) ?? null
   await revokeApiKey(tx, place, key.id, reason)
-  const minted = body.replacement ? await replace(tx, parts, { place, key, asked: body.replacement }) : null
+  const minted = body.replacement ? await replace(tx, parts, { grant, place, key, asked: body.replacement }) : null
   const { project } = place
   await queueMail(tx, 'key_compromised', {
     organizationId: place.organizationId,
@@ -78,7 +79,7 @@ type Asked = NonNullable<ReportCall['body']['replacement']>
 async function replace(
   tx: Queryable,
   parts: PlatformParts,
-  { place, key, asked }: { place: ProjectPlace; key: ApiKeyRow; asked: Asked },
+  { grant, place, key, asked }: { grant: Grant; place: ProjectPlace; key: ApiKeyRow; asked: Asked },
 ) {
   const nowMs = parts.wallClock()
   if (key.minted_by !== null) throw notReplaced(key)
@@ -93,7 +94,7 @@ async function replace(
     // What was rotated already has its successor; a key has one
     rotatedFrom: key.rotated_to === null ? key.id : null,
   }
-  const { id, value } = await mintLike(tx, parts, { place, old: key, changes })
+  const { id, value } = await mintLike(tx, parts, { grant, place, old: key, changes })
   const row = await existingKey(tx, place, id)
   return { row, value, shown: showProjectKey(row, nowMs) }
 }

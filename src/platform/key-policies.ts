@@ -5,6 +5,7 @@ import type { keyPolicies } from '#contract/key-policies.ts'
 import { addressList, plainAddress } from '#core/address.ts'
 import type { Queryable } from '#storage/database.ts'
 import { findKeyPolicy, type KeyPolicyRow, saveKeyPolicy } from '#storage/key-policies.ts'
+import { activeProject } from './active-project.ts'
 import { change } from './change.ts'
 import { placeOf } from './existing-key.ts'
 import type { Call, Handlers } from './handler.ts'
@@ -37,13 +38,13 @@ export const keyPolicyHandlers: Handlers<typeof keyPolicies> = {
 
   updateForProject(parts, call) {
     return change(parts, call, async tx => {
-      const { project, projectId } = await placeOf(tx, call.grant, call.params.project_id)
-      const row = await save(tx, projectId, call.body)
+      const project = await activeProject(tx, call.grant, call.params.project_id)
+      const row = await save(tx, project.id, call.body)
       const detail = { changes_requested: { key_policy: call.body } }
       return {
         answer: { object: 'project.key_policy', ...showPolicy(row) },
-        audit: [{ type: 'project.updated', project, resourceId: projectId, detail }],
-        affects: [['project', projectId]],
+        audit: [{ type: 'project.updated', project, resourceId: project.id, detail }],
+        affects: [['project', project.id]],
       }
     })
   },

@@ -18,10 +18,29 @@ export async function keyPolicyOf(tx: Queryable, { organizationId, projectId }: 
   }
 }
 
-/** @throws ApiError where the key would outlive what the policy allows */
-export function checkLifetime({ lifetimeSecondsMax: max }: KeyPolicy, expiresAt: Date | null, nowMs: number): void {
+/**
+ * @param bornMs when the secret was made, where that was not now
+ * @throws ApiError where the key would outlive what the policy allows
+ */
+export function checkLifetime(policy: KeyPolicy, expiresAt: Date | null, nowMs: number, bornMs = nowMs): void {
+  const max = policy.lifetimeSecondsMax
   if (max === null) return
-  if (expiresAt === null || expiresAt.getTime() > nowMs + max * 1000) throw tooLong(max)
+  const endsMs = bornMs + max * 1000
+  if (expiresAt === null || expiresAt.getTime() > endsMs) throw tooLong(max, Math.floor((endsMs - nowMs) / 1000))
+}
+
+/**
+ * Of another expiry for a key: one that comes later has to fit into the life of the key from its creation, or the longest
+ * lifetime would be none. One that comes sooner is measured from now, since an old key may always be given an end.
+ */
+export function checkLonger(
+  policy: KeyPolicy,
+  { created_at: born, expires_at: until }: { readonly created_at: Date; readonly expires_at: Date | null },
+  expiresAt: Date,
+  nowMs: number,
+): void {
+  const isLater = until !== null && expiresAt > until
+  checkLifetime(policy, expiresAt, nowMs, isLater ? born.getTime() : nowMs)
 }
 
 /** @throws ApiError where people get no keys of their own */
@@ -29,10 +48,13 @@ export function checkOwner(policy: KeyPolicy, owner: 'user' | 'service_account')
   if (policy.serviceAccountsOnly && owner === 'user') throw apiError('service_accounts_only')
 }
 
-const tooLong = (max: number): ApiError =>
+/** @param left of the longest lifetime, in seconds */
+const tooLong = (max: number, left: number): ApiError =>
   apiError('invalid_parameter', {
     param: 'expires_in_seconds',
-    message: `The key policy lets keys live for at most ${max} seconds (${inWords(max)}). Send expires_in_seconds of at most ${max}.`,
+    message:
+      `The key policy lets keys live for at most ${max} seconds (${inWords(max)}). ` +
+      (left > 0 ? `Send expires_in_seconds of at most ${left}.` : 'This one has had them: rotate it.'),
     code: 'key_lifetime_too_long',
   })
 

@@ -3,7 +3,7 @@ import type { me } from '#contract/me.ts'
 import { allScopes } from '#contract/scopes.ts'
 import { mayDo } from '#core/access.ts'
 import { plainAddress } from '#core/address.ts'
-import type { Grant, ScopeLimits } from '#core/grant.ts'
+import type { Grant, Restriction, ScopeLimits } from '#core/grant.ts'
 import { formatUsd } from '#core/money.ts'
 import { dimensionNames, dimensions, limitsSet, organizationLimits, tighter } from '#core/rate-limits.ts'
 import { accountsOf, type SpendAccount } from '#core/spending.ts'
@@ -31,13 +31,13 @@ export const meHandlers: Handlers<typeof me> = {
       redacted_value: grant.redacted,
       organization: { id: grant.organizationId, name: holder.organization },
       project: grant.projectId && { id: grant.projectId, name: holder.project ?? '' },
-      owner: ownerOf(grant, holder),
+      owner: holder.minted ? null : ownerOf(grant, holder),
       permissions: permissionsOf(scopes),
       scopes: [...scopes],
       effective_scopes: allScopes.filter(scope => mayDo(grant, scope)),
       expires_at: grant.expiresAtMs === null ? null : Math.floor(grant.expiresAtMs / 1000),
       client_address: plainAddress(source.address),
-      restrictions: grant.restrictions.map(({ where, cidrs, origins }) => ({
+      restrictions: grant.restrictions.filter(isToldTo(holder)).map(({ where, cidrs, origins }) => ({
         where,
         allowed_cidrs: [...cidrs],
         allowed_origins: [...origins],
@@ -48,10 +48,16 @@ export const meHandlers: Handlers<typeof me> = {
       rate_limits: rateLimitsOf(grant, limitsDefault),
       billing_active,
       credit_available: grant.kind === 'test' || credit.available + credit.reserved > 0n,
-      spend_limits,
+      spend_limits: holder.minted ? [] : spend_limits,
     }
   },
 }
+
+/** To web pages neither who is behind them, nor from where others may call, nor what is spent. */
+const isToldTo =
+  ({ minted }: KeyHolder) =>
+  ({ where }: Restriction): boolean =>
+    !minted || where === 'key'
 
 function ownerOf({ userId, serviceAccountId }: Grant, { owner, email }: KeyHolder) {
   const name = owner ?? ''

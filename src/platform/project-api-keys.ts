@@ -2,6 +2,7 @@
 import { apiError } from '#contract/errors.ts'
 import type { projectApiKeys } from '#contract/project-api-keys.ts'
 import type { Grant } from '#core/grant.ts'
+import { requireGrantableKey } from '#core/granting.ts'
 import { type ApiKeyRow, type KeySettings, listApiKeys, setDisabled, updateApiKey } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
 import { lockBudgets, setKeyBudget } from '#storage/key-budgets.ts'
@@ -20,7 +21,7 @@ import {
 import type { Handlers } from './handler.ts'
 import { keyCreated } from './key-audit.ts'
 import { budgetChanged, readBudget } from './key-budgets.ts'
-import { checkLifetime, checkOwner, keyPolicyOf } from './key-policy.ts'
+import { checkLifetime, checkLonger, checkOwner, keyPolicyOf } from './key-policy.ts'
 import { readKeySettings } from './key-settings.ts'
 import { expiryOf, mintKey } from './mint-key.ts'
 import { nothingToChange } from './nothing-to-change.ts'
@@ -54,13 +55,16 @@ export const projectApiKeyHandlers: Handlers<typeof projectApiKeys> = {
       const policy = await keyPolicyOf(tx, place)
       checkOwner(policy, 'user')
       checkLifetime(policy, expiresAt, nowMs)
+      const ownerUserId = await ownerFor(tx, grant)
+      const settings = await readKeySettings(tx, body)
+      requireGrantableKey(grant, { ownerUserId, scopes: settings.scopes ?? [] })
       const minted = await mintKey(tx, parts.secrets, {
         organizationId,
         projectId,
         kind: body.test ? 'test' : 'project',
-        ownerUserId: await ownerFor(tx, grant),
+        ownerUserId,
         name: body.name,
-        ...(await readKeySettings(tx, body)),
+        ...settings,
         expiresAt,
         ...(body.backup_of !== undefined && (await sleepingBehind(tx, place, body.backup_of, nowMs))),
       })
@@ -89,9 +93,12 @@ export const projectApiKeyHandlers: Handlers<typeof projectApiKeys> = {
     return changeKey(parts, call, body, async (tx, place, row) => {
       const expiresAt = expiryOf(nowMs, body.expires_in_seconds)
       if (expiresAt && row.rotated_to !== null) throw replaced(row)
-      if (expiresAt) checkLifetime(await keyPolicyOf(tx, place), expiresAt, nowMs)
+      if (expiresAt) checkLonger(await keyPolicyOf(tx, place), row, expiresAt, nowMs)
+      const settings = await readKeySettings(tx, body)
+      const { scopes } = settings
+      if (scopes) requireGrantableKey(call.grant, { ownerUserId: row.owner_user_id, scopes }, row.scopes)
       await update(tx, row, {
-        ...(await readKeySettings(tx, body)),
+        ...settings,
         ...(body.name !== undefined && { name: body.name }),
         ...(expiresAt && { expiresAt }),
       })

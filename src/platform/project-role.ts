@@ -28,14 +28,13 @@ export async function givenProjectRole(
   tx: Queryable,
   { grant, project, given }: { grant: Grant; project: ProjectRow; given: string },
 ): Promise<GivenRole> {
-  const known = predefined(given)
-  const name = known?.resource_type === 'api.project' ? known.name : given
+  const place = { organizationId: grant.organizationId, projectId: project.id }
+  const name = predefined(given, place)?.name ?? given
   if (isProjectRole(name)) {
     requireGrantable(grant, projectPermissions(name))
     return { role: name, custom: null }
   }
   if (!name.startsWith('role')) throw noSuchRole(name)
-  const place = { organizationId: grant.organizationId, projectId: project.id }
   return { role: 'none', custom: await assignableRole(tx, grant, place, name) }
 }
 

@@ -12,6 +12,7 @@ import {
 import { activeProject, existing } from './active-project.ts'
 import { type AuditEventType, change } from './change.ts'
 import type { Handlers } from './handler.ts'
+import { nothingToChange } from './nothing-to-change.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
 
 export { existing }
@@ -36,10 +37,12 @@ export const projectHandlers: Handlers<typeof projects> = {
 
   update(parts, call) {
     const { grant, params, body } = call
+    const { name } = body
+    if (name === undefined || name === null) throw nothingToChange()
     return change(parts, call, async tx => {
       const { id } = await activeProject(tx, grant, params.project_id)
-      const row = existing(await renameProject(tx, grant.organizationId, { id, name: body.name }))
-      return changed(row, 'project.updated', { changes_requested: { title: body.name } })
+      const row = existing(await renameProject(tx, grant.organizationId, { id, name }))
+      return changed(row, 'project.updated', { changes_requested: { title: name } })
     })
   },
 

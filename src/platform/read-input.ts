@@ -30,15 +30,19 @@ function complain(issue: Issue, given: unknown): ApiError {
   }
   const param = nameOf(issue.path)
   const sent = at(given, issue.path)
-  const got = isSecret(param) ? '' : `, but got ${shown(sent)} instead`
+  const got = isSecret(param) || sent === undefined ? '' : `, but got ${shown(sent)} instead`
   if (param === '') return apiError('invalid_parameter', { param: null, message: wholeBody(sent) })
-  if (sent === undefined) return apiError('missing_parameter', { param })
+  if (isMissing(given, issue.path)) return apiError('missing_parameter', { param })
   if (issue.code === 'invalid_type') {
     const message = `Invalid type for '${param}': expected ${article(issue.expected)}${got}.`
     return invalid(param, message, 'invalid_type')
   }
   return invalid(param, `Invalid '${param}': ${expectation(issue)}${got}.`, 'invalid_value')
 }
+
+/** Not the second of `a=1,2` in a query, which is in no place of its own. */
+const isMissing = (given: unknown, path: readonly PropertyKey[]): boolean =>
+  at(given, path) === undefined && typeof at(given, path.slice(0, -1)) === 'object'
 
 /** What could be a credential is not echoed, since answers are logged by others. */
 const isSecret = (param: string): boolean => /(key|secret|token)$/.test(param)

@@ -1,6 +1,8 @@
 /** Keys that take the place of others: by rotation, with both working for a while, or as a backup that sleeps until then. */
 import type { ApiKeyId } from '#contract/ids.ts'
 import type { projectApiKeys } from '#contract/project-api-keys.ts'
+import type { Grant } from '#core/grant.ts'
+import { requireGrantableKey } from '#core/granting.ts'
 import type { ApiKeyRow } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
 import { findBackup, replaceKey } from '#storage/key-successors.ts'
@@ -25,7 +27,7 @@ export async function rotateKey(tx: Queryable, parts: Parts, call: Call<typeof p
   const affected = await affectedBy(tx, place.projectId, old.id)
   // The date until which somebody was given access does not move because the secret does
   const expiresAt = expiryOf(nowMs, body.expires_in_seconds) ?? old.expires_at
-  const minted = await mintLike(tx, parts, { place, old, changes: { rotatedFrom: old.id, expiresAt } })
+  const minted = await mintLike(tx, parts, { grant, place, old, changes: { rotatedFrom: old.id, expiresAt } })
   const graceEndsAt = new Date(nowMs + body.grace_seconds * 1000)
   const endsAt = await replaceKey(tx, { old: old.id, by: minted.id, graceEndsAt })
   const row = await existingKey(tx, place, minted.id)
@@ -60,7 +62,7 @@ export async function backupKey(tx: Queryable, parts: Parts, { grant, params }: 
   const nowMs = parts.wallClock()
   const first = await changeableKey(tx, place, params.key_id, nowMs)
   const { backupOf } = await checkBackable(tx, first)
-  const minted = await mintLike(tx, parts, { place, old: first, changes: { backupOf, rotateEveryDays: null } })
+  const minted = await mintLike(tx, parts, { grant, place, old: first, changes: { backupOf, rotateEveryDays: null } })
   const row = await existingKey(tx, place, minted.id)
   return {
     answer: { ...showProjectKey(row, nowMs), value: minted.value },
@@ -86,10 +88,15 @@ async function checkBackable(tx: Queryable, first: ApiKeyRow): Promise<{ backupO
 /** Keys that take one another's place spend one budget, so that no replacement doubles it. */
 const budgetOf = ({ budget_key_id: shared, id }: ApiKeyRow): ApiKeyId => shared ?? id
 
-type Likeness = { readonly place: ProjectPlace; readonly old: ApiKeyRow; readonly changes: Partial<KeyDraft> }
+type Likeness = {
+  readonly grant: Grant
+  readonly place: ProjectPlace
+  readonly old: ApiKeyRow
+  readonly changes: Partial<KeyDraft>
+}
 
 /** A key of the old one's settings and budget, but for the changes. */
-export async function mintLike(tx: Queryable, { secrets, wallClock }: Parts, { place, old, changes }: Likeness) {
+export async function mintLike(tx: Queryable, { secrets, wallClock }: Parts, { grant, place, old, changes }: Likeness) {
   const draft: KeyDraft = {
     organizationId: place.organizationId,
     projectId: place.projectId,
@@ -106,6 +113,7 @@ export async function mintLike(tx: Queryable, { secrets, wallClock }: Parts, { p
     budgetKeyId: budgetOf(old),
     ...changes,
   }
+  requireGrantableKey(grant, { ownerUserId: draft.ownerUserId, scopes: draft.scopes ?? [] })
   const policy = await keyPolicyOf(tx, place)
   checkOwner(policy, old.service_account_id === null ? 'user' : 'service_account')
   checkLifetime(policy, draft.expiresAt ?? null, wallClock())

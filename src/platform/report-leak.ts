@@ -1,7 +1,7 @@
 /** A key was found in the open: if it is ours and lives, it is disabled, and the audit log says where it was found. */
 import { newId } from '#contract/ids.ts'
 import type { Grant } from '#core/grant.ts'
-import { parseKey, redactKey } from '#core/key-format.ts'
+import { maskKeys, parseKey } from '#core/key-format.ts'
 import { findApiKey } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
 import { findGrant } from '#storage/grants.ts'
@@ -23,8 +23,9 @@ export async function reportLeak(parts: Parts, { key: given, from, ...place }: F
   if (!parseKey(key).ok) return false
   const grant = await findGrant(parts.database, hashKey(parts.secrets, key))
   if (!grant) return false
-  const url = place.url === null || place.url === '' ? null : masked(place.url)
-  const report = { keyId: grant.keyId, source: masked(place.source), url }
+  // The place may hold the key as well, as an URL with a query does
+  const url = place.url === null || place.url === '' ? null : maskKeys(place.url)
+  const report = { keyId: grant.keyId, source: maskKeys(place.source), url }
   if (isLive(grant, parts.wallClock()) || (await isNewLeak(parts.database, report))) {
     await keep(parts, { grant, report, from })
   }
@@ -34,9 +35,6 @@ export async function reportLeak(parts: Parts, { key: given, from, ...place }: F
 /** One that sleeps, or whose owner is away, could wake. */
 const isLive = ({ state, expiresAtMs }: Grant, nowMs: number): boolean =>
   state !== 'revoked' && state !== 'disabled' && (expiresAtMs === null || expiresAtMs > nowMs)
-
-/** The place may hold the key as well, as an URL with a query does. */
-const masked = (text: string): string => text.replaceAll(/sk-kh-[a-z]+-[0-9A-Za-z]+/g, redactKey)
 
 /** The found key is the actor: nothing else is known of who handed it in, but that they hold it, and from where. */
 function keep(

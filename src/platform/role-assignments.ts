@@ -22,7 +22,7 @@ import { existingGroup } from './groups.ts'
 import type { Handlers } from './handler.ts'
 import { toNextList, unixSeconds, unixSecondsOrNull } from './page.ts'
 import type { PlatformParts } from './platform.ts'
-import { predefined, type Role, toRole } from './role.ts'
+import { keptId, predefined, type Role, toRole } from './role.ts'
 import { placeToChange, placeToRead } from './roles.ts'
 import { existingUser, toUser } from './users.ts'
 
@@ -84,7 +84,13 @@ async function listOf<Row extends { readonly id: string }, Named>(
 ) {
   const place = await placeToRead(database, grant, params)
   const { id } = await find(database, grant, params)
-  return toNextList(await listAssignedRoles(database, place, { kind, id }, query), toAssigned, row => row.role_id)
+  const after = query.after === undefined ? undefined : keptId(query.after, place)
+  const page = await listAssignedRoles(database, place, { kind, id }, { ...query, after })
+  return toNextList(
+    page,
+    row => toAssigned(row, place),
+    row => row.role_id,
+  )
 }
 
 async function retrieve<Row extends { readonly id: string }, Named>(
@@ -94,9 +100,9 @@ async function retrieve<Row extends { readonly id: string }, Named>(
 ) {
   const place = await placeToRead(database, grant, params)
   const { id } = await find(database, grant, params)
-  const row = await findAssignedRole(database, place, { kind, id }, params.role_id)
+  const row = await findAssignedRole(database, place, { kind, id }, keptId(params.role_id, place))
   if (!row) throw noSuchAssignment(kind)
-  return toAssigned(row)
+  return toAssigned(row, place)
 }
 
 function give<Row extends { readonly id: string }, Named, Answer>(
@@ -127,8 +133,12 @@ function take<Row extends { readonly id: string }, Named, Answer>(
     const { place, project, affects } = await placeToChange(tx, grant, params)
     const { id } = await find(tx, grant, params)
     const principal = { kind, id }
-    if (!(await deleteAssignment(tx, place, principal, params.role_id))) throw noSuchAssignment(kind)
-    const entry = assignmentEntry('deleted', { place, principal, role: { id: params.role_id } }, project)
+    if (!(await deleteAssignment(tx, place, principal, keptId(params.role_id, place)))) throw noSuchAssignment(kind)
+    const entry = assignmentEntry(
+      'deleted',
+      { place, principal, role: { id: shownId(params.role_id, place) } },
+      project,
+    )
     return { answer, audit: [entry], affects }
   })
 }
@@ -147,8 +157,11 @@ const toAssignedGroup = ({ id, name, created_at }: GroupRow) => ({
   scim_managed: false as const,
 })
 
-function toAssigned(row: AssignedRoleRow) {
-  const { object: _, ...role } = roleOf(row)
+/** One form in the audit log, however it was asked for. */
+const shownId = (id: string, place: RolePlace): string => predefined(id, place)?.id ?? id
+
+function toAssigned(row: AssignedRoleRow, place: RolePlace) {
+  const { object: _, ...role } = roleOf(row, place)
   const sources = row.groups.map(id => ({ principal_id: id, principal_type: 'group' as const }))
   return {
     ...role,
@@ -161,14 +174,14 @@ function toAssigned(row: AssignedRoleRow) {
   }
 }
 
-function roleOf({ role_id: id, project_id, name, description, permissions }: AssignedRoleRow): Role {
+function roleOf({ role_id: id, name, description, permissions }: AssignedRoleRow, place: RolePlace): Role {
   // What has no row of its own is predefined: assignments go with the role that they are of
-  if (name === null || permissions === null) return predefinedRole(id)
-  return toRole({ id, name, description, permissions }, { projectId: project_id })
+  if (name === null || permissions === null) return predefinedRole(id, place)
+  return toRole({ id, name, description, permissions }, place)
 }
 
-function predefinedRole(id: string): Role {
-  const role = predefined(id)
+function predefinedRole(id: string, place: RolePlace): Role {
+  const role = predefined(id, place)
   if (!role) throw new Error(`${id} is assigned, and there is no such role`)
   return role
 }

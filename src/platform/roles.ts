@@ -25,7 +25,7 @@ import { type AuditEntry, change } from './change.ts'
 import type { Handlers } from './handler.ts'
 import { toNextList } from './page.ts'
 import { existing } from './projects.ts'
-import { predefinedIn, type Role, toRole } from './role.ts'
+import { predefined, predefinedIn, type Role, toRole } from './role.ts'
 
 export const roleHandlers: Handlers<typeof roles> & Handlers<typeof projectRoles> = {
   async list({ database }, { grant, params, query }) {
@@ -55,7 +55,7 @@ export const roleHandlers: Handlers<typeof roles> & Handlers<typeof projectRoles
   async retrieve({ database }, { grant, params }) {
     const place = await placeToRead(database, grant, params)
     const row = await findRole(database, place, params.role_id)
-    return row ? toRole(row, place) : existingRole(predefinedIn(place).find(({ id }) => id === params.role_id))
+    return row ? toRole(row, place) : existingRole(predefined(params.role_id, place))
   },
 
   update(parts, call) {
@@ -97,7 +97,8 @@ export const roleHandlers: Handlers<typeof roles> & Handlers<typeof projectRoles
 async function rolesBehind(database: Queryable, place: RolePlace, page: PageRequest): Promise<Role[]> {
   const known = predefinedIn(place)
   if (page.order === 'desc') known.reverse()
-  const cursor = known.findIndex(({ id }) => id === page.after)
+  const first = page.after === undefined ? undefined : predefined(page.after, place)
+  const cursor = known.findIndex(({ id }) => id === first?.id)
   const rest = known.slice(cursor + 1)
   const custom = async (after: string | undefined): Promise<Role[]> =>
     (await readRoles(database, place, { ...page, after })).map(row => toRole(row, place))
@@ -136,7 +137,7 @@ export async function placeToChange(tx: Queryable, grant: Grant, { project_id: i
 async function customRole(tx: Queryable, place: RolePlace, id: string): Promise<RoleRow> {
   const row = await lockRole(tx, place, id)
   if (row) return row
-  const known = existingRole(predefinedIn(place).find(role => role.id === id))
+  const known = existingRole(predefined(id, place))
   throw apiError('conflict', {
     message: `\`${known.name}\` is a predefined role, which nobody changes or deletes. Create a role of your own instead.`,
   })

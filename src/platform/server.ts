@@ -5,7 +5,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
-import { type Endpoint, isByteStream, isPublic } from '#contract/endpoint.ts'
+import { z } from 'zod'
+import { type Endpoint, emptyBody, isByteStream, isPublic } from '#contract/endpoint.ts'
 import { allEndpoints } from '#contract/endpoints.ts'
 import { apiError } from '#contract/errors.ts'
 import { newRequestId } from '#contract/ids.ts'
@@ -127,19 +128,26 @@ function checkEncoding(row: Endpoint, { headers }: FastifyRequest): void {
   }
 }
 
-function readRequest({ query, body, rawBody }: Endpoint, request: FastifyRequest): { query: unknown; body: unknown } {
+function readRequest(row: Endpoint, request: FastifyRequest): { query: unknown; body: unknown } {
+  const { body, rawBody } = row
   const isStream = request.body instanceof Readable
   if (isByteStream(body) ? !isStream : isStream) {
     throw apiError('wrong_content_type', { sent: request.headers['content-type']?.slice(0, 100) || 'none' })
   }
   return {
-    query: query && readInput(query, request.query),
+    query: readQuery(row, request.query),
     body: rawBody ? readRaw(request) : readBody(body, request.body),
   }
 }
 
+/** What a row does not take is refused: whoever sent it meant something by it. A link to a public page may have grown a tail. */
+const readQuery = (row: Endpoint, given: unknown): unknown =>
+  row.query === undefined && isPublic(row) ? undefined : readInput(row.query ?? noQuery, given)
+
+const noQuery = z.strictObject({})
+
 const readBody = (shape: Endpoint['body'], given: unknown): unknown =>
-  shape === undefined || isByteStream(shape) ? given : readInput(shape, given)
+  isByteStream(shape) ? given : readInput(shape ?? emptyBody, given)
 
 const readRaw = ({ body, headers }: FastifyRequest): RawBody => ({
   bytes: Buffer.isBuffer(body) ? body : Buffer.alloc(0),

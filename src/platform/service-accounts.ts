@@ -2,6 +2,8 @@
 import { apiError } from '#contract/errors.ts'
 import { newId } from '#contract/ids.ts'
 import type { serviceAccounts } from '#contract/service-accounts.ts'
+import type { Grant } from '#core/grant.ts'
+import { requireGrantable, requireGrantableKey } from '#core/granting.ts'
 import type { ApiKeyRow } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
 import {
@@ -13,6 +15,7 @@ import {
   type ServiceAccountRow,
   updateServiceAccount,
 } from '#storage/service-accounts.ts'
+import { activeProject } from './active-project.ts'
 import { change } from './change.ts'
 import { existingKey, openPlace, type ProjectPlace, placeOf } from './existing-key.ts'
 import type { Handlers } from './handler.ts'
@@ -23,6 +26,7 @@ import { expiryOf, type KeyDraft, mintKey } from './mint-key.ts'
 import { nothingToChange } from './nothing-to-change.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
 import type { PlatformParts } from './platform.ts'
+import { projectPermissions } from './project-role.ts'
 
 const keyNameDefault = 'Secret Key'
 
@@ -45,7 +49,9 @@ export const serviceAccountHandlers: Handlers<typeof serviceAccounts> = {
         name: body.name,
         role,
       })
-      const made = only ? undefined : await mintFor(tx, parts, { place, account, expiresIn: body.expires_in_seconds })
+      const made = only
+        ? undefined
+        : await mintFor(tx, parts, { grant, place, account, expiresIn: body.expires_in_seconds })
       const { project } = place
       const data = { name: account.name, role }
       return {
@@ -68,14 +74,15 @@ export const serviceAccountHandlers: Handlers<typeof serviceAccounts> = {
     const { grant, params, body } = call
     if (Object.keys(body).length === 0) throw nothingToChange()
     return change(parts, call, async tx => {
-      const { projectId, project } = await placeOf(tx, grant, params.project_id)
+      const project = await activeProject(tx, grant, params.project_id)
+      if (body.role !== undefined) requireGrantable(grant, projectPermissions(body.role))
       const wanted = { id: params.service_account_id, name: body.name, role: body.role }
-      const row = existingAccount(await updateServiceAccount(tx, projectId, wanted))
+      const row = existingAccount(await updateServiceAccount(tx, project.id, wanted))
       const detail = { changes_requested: body }
       return {
         answer: showAccount(row),
         audit: [{ type: 'service_account.updated', project, resourceId: row.id, detail }],
-        affects: body.role === undefined ? [] : [['project', projectId]],
+        affects: body.role === undefined ? [] : [['project', project.id]],
       }
     })
   },
@@ -100,7 +107,7 @@ export const serviceAccountHandlers: Handlers<typeof serviceAccounts> = {
       const place = await openPlace(tx, grant, params.project_id)
       const account = existingAccount(await lockServiceAccount(tx, place.projectId, params.service_account_id))
       const settings = { ...(await readKeySettings(tx, body)), ...(body.name !== undefined && { name: body.name }) }
-      const made = await mintFor(tx, parts, { place, account, expiresIn: body.expires_in_seconds, settings })
+      const made = await mintFor(tx, parts, { grant, place, account, expiresIn: body.expires_in_seconds, settings })
       return {
         answer: showKey(made),
         audit: [keyCreated(made.row, place.project)],
@@ -116,14 +123,16 @@ async function mintFor(
   tx: Queryable,
   { secrets, wallClock }: PlatformParts,
   wanted: {
+    readonly grant: Grant
     readonly place: ProjectPlace
     readonly account: ServiceAccountRow
     readonly expiresIn: number | null | undefined
     readonly settings?: Partial<KeyDraft>
   },
 ): Promise<Made> {
-  const { place, account, expiresIn, settings } = wanted
+  const { grant, place, account, expiresIn, settings } = wanted
   const expiresAt = expiryOf(wallClock(), expiresIn)
+  requireGrantableKey(grant, { ownerUserId: null, scopes: settings?.scopes ?? [] })
   checkLifetime(await keyPolicyOf(tx, place), expiresAt, wallClock())
   const { id, value } = await mintKey(tx, secrets, {
     ...idsOf(place),

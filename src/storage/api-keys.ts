@@ -242,12 +242,20 @@ export async function revokeByHash(tx: Queryable, secretHash: Buffer): Promise<A
 }
 
 /**
- * Admin keys that people hold and that work, besides this one. What machines mint for themselves does not count: it
- * goes when they stop. Locks the organization, so that two callers cannot each leave it to the other's key.
+ * Is this the last admin key that works and can make others? It is an owner's who is still there: what machines mint for
+ * themselves goes when they stop. Locks the organization, so that two callers cannot each leave it to the other's key.
+ * @param making scopes of which one is enough to make admin keys
  */
-export async function countOtherAdminKeys(tx: Queryable, organization: OrganizationId, id: string): Promise<number> {
+export async function isLastAdminKey(
+  tx: Queryable,
+  organization: OrganizationId,
+  { id, making }: { readonly id: string; readonly making: readonly string[] },
+): Promise<boolean> {
   await tx.query(sql('select from organizations where id = $1 for update'), [organization])
-  const text = `select count(*) as count from api_keys where organization_id = $1 and kind = 'admin' and id <> $2
-    and revoked_at is null and disabled_at is null and owner_user_id is not null and (expires_at is null or expires_at > now())`
-  return Number(only(await tx.query<{ count: bigint }>(sql(text), [organization, id])).count)
+  const text = `select coalesce(bool_and(k.id = $2), false) as last
+    from api_keys k join users u on u.id = k.owner_user_id
+    where k.organization_id = $1 and k.kind = 'admin' and k.revoked_at is null and k.disabled_at is null
+      and (k.expires_at is null or k.expires_at > now()) and (k.scopes = '{}' or k.scopes && $3)
+      and u.removed_at is null and u.role = 'owner'`
+  return only(await tx.query<{ last: boolean }>(sql(text), [organization, id, making])).last
 }

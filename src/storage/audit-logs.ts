@@ -62,9 +62,10 @@ export async function hasAuditHead(
   return (await database.query(sql(text), [organization, number, hash])).length > 0
 }
 
-/** The head, the newest entry that is there, and whether that is the head: of one moment, since both move on. */
+/** The head, the oldest and newest entry that are there, and whether that is the head: of one moment, since both move on. */
 const ends = sql(`select coalesce(h.number, 0) as head, coalesce(h.hash = l.hash, true) as fits,
-    (select coalesce(max(number), 0) from audit_logs where organization_id = $1) as newest
+    (select coalesce(max(number), 0) from audit_logs where organization_id = $1) as newest,
+    (select min(number) from audit_logs where organization_id = $1) as oldest
   from (values (1)) one left join audit_heads h on h.organization_id = $1
     left join audit_logs l on l.organization_id = $1 and l.number = h.number`)
 
@@ -73,12 +74,17 @@ export async function verifyAuditLog(
   database: Queryable,
   organization: OrganizationId,
 ): Promise<{ entries: number; firstBroken: number | null }> {
-  const rows = await database.query<{ head: bigint; fits: boolean; newest: bigint }>(ends, [organization])
-  const { fits, ...places } = only(rows)
+  const rows = await database.query<{ head: bigint; fits: boolean; newest: bigint; oldest: bigint | null }>(ends, [
+    organization,
+  ])
+  const { fits, oldest, ...places } = only(rows)
   const [head, newest] = [Number(places.head), Number(places.newest)]
   const { entries, firstBroken } = await verifyEntries(database, organization, newest)
-  return { entries, firstBroken: firstBroken ?? brokenEnd({ head, newest, fits }) }
+  return { entries, firstBroken: tooOld(oldest) ?? firstBroken ?? brokenEnd({ head, newest, fits }) }
 }
+
+/** The chain begins with 1; what was put before that is in none, and would be shown by the lists. */
+const tooOld = (oldest: bigint | null): number | null => (oldest !== null && oldest < 1n ? Number(oldest) : null)
 
 /** The end of a chain that is whole in itself: gone, there beyond what was written, or another one. */
 function brokenEnd({ head, newest, fits }: { head: number; newest: number; fits: boolean }): number | null {

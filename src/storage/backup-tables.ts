@@ -61,6 +61,7 @@ export const tablesLeftOut: Readonly<Record<string, string>> = {
   ledger_findings: 'of this database: the next verification looks at what was restored',
   spend_window_checks: 'when this database was looked at',
   nodes: 'who runs on this database now',
+  list_places: 'where a page goes on whose last row was deleted, within a day',
   lease_recalls: 'requests of a moment',
   usage_minutes: 'made anew from the events',
   usage_rolled_up: 'counts transactions of this cluster',

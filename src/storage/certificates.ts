@@ -27,6 +27,7 @@ const certificateList = {
   columns: ['created_at', 'id'],
   id: 'id',
   within: 'c.organization_id = $1',
+  deletedWithin: '$1',
 }
 const certificatesPage = (order: Order): string =>
   `${selectCertificates} and ${behindCursor(certificateList, order, ['$3', '$4'])}`

@@ -7,7 +7,13 @@ import { behindCursor, type Order, type Page, type PageRequest, rowsToRead, toPa
 export type GroupRow = { id: string; name: string; created_at: Date }
 
 const columns = 'groups.id, groups.name, groups.created_at'
-const groupList = { table: 'groups', columns: ['created_at', 'id'], id: 'id', within: 'c.organization_id = $1' }
+const groupList = {
+  table: 'groups',
+  columns: ['created_at', 'id'],
+  id: 'id',
+  within: 'c.organization_id = $1',
+  deletedWithin: '$1',
+}
 const groupsPage = (order: Order): string =>
   `select ${columns} from groups where organization_id = $1 and ${behindCursor(groupList, order, ['$2', '$3'])}`
 
@@ -86,7 +92,13 @@ export type GroupUserRow = { id: UserId; name: string; email: string | null; pic
 
 const selectMembers = `select u.id, u.name, u.email, u.picture
   from group_users join users u on u.id = group_users.user_id where group_users.group_id = $1`
-const memberList = { table: 'group_users', columns: ['added_at', 'user_id'], id: 'user_id', within: 'c.group_id = $1' }
+const memberList = {
+  table: 'group_users',
+  columns: ['added_at', 'user_id'],
+  id: 'user_id',
+  within: 'c.group_id = $1',
+  deletedWithin: '$1',
+}
 const membersPage = (order: Order): string => `${selectMembers} and ${behindCursor(memberList, order, ['$2', '$3'])}`
 
 export async function listGroupUsers(

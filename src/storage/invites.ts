@@ -20,7 +20,8 @@ export type InviteRow = {
 const columns = `invites.id, invites.organization_id, invites.email, invites.role, invites.projects,
   invites.created_at, invites.expires_at, invites.accepted_at`
 const inOrganization = (row: string): string => `${row}.organization_id = $1 and ${row}.deleted_at is null`
-const inviteList = { table: 'invites', columns: ['created_at', 'id'], id: 'id', within: inOrganization('c') }
+// One that was withdrawn since the page before still says where the next one begins
+const inviteList = { table: 'invites', columns: ['created_at', 'id'], id: 'id', within: 'c.organization_id = $1' }
 const invitesPage = (order: Order): string =>
   `select ${columns} from invites where ${inOrganization('invites')} and ${behindCursor(inviteList, order, ['$2', '$3'])}`
 

@@ -14,6 +14,7 @@ const projectGroupList = {
   columns: ['created_at', 'group_id'],
   id: 'group_id',
   within: 'c.project_id = $1',
+  deletedWithin: '$1',
 }
 const groupsPage = (order: Order): string =>
   `${selectGroups} and ${behindCursor(projectGroupList, order, ['$2', '$3'])}`

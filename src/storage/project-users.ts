@@ -13,6 +13,7 @@ const memberList = {
   columns: ['added_at', 'user_id'],
   id: 'user_id',
   within: 'c.project_id = $1',
+  deletedWithin: '$1',
 }
 const membersPage = (order: Order): string => `${selectMembers} and ${behindCursor(memberList, order, ['$2', '$3'])}`
 

@@ -24,7 +24,13 @@ const selectProviders = `select providers.id, providers.name, providers.adapter,
       as unpriced_models
   from providers`
 
-const providerList = { table: 'providers', columns: ['created_at', 'id'], id: 'id', within: 'true' }
+const providerList = {
+  table: 'providers',
+  columns: ['created_at', 'id'],
+  id: 'id',
+  within: 'true',
+  deletedWithin: "''",
+}
 const providersPage = (order: Order): string =>
   `${selectProviders} where ${behindCursor(providerList, order, ['$1', '$2'])}`
 

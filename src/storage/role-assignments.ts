@@ -1,7 +1,6 @@
 /** Who was given which role. A person has those of their groups too. */
-import type { ProjectId } from '#contract/ids.ts'
 import { type Queryable, sql } from './database.ts'
-import { type Page, type PageRequest, rowsToRead, toPage } from './keyset.ts'
+import { livingOrDeleted, type Page, type PageRequest, rowsToRead, toPage } from './keyset.ts'
 import type { RolePlace } from './roles.ts'
 
 export type Principal = { readonly kind: 'user' | 'group'; readonly id: string }
@@ -9,7 +8,6 @@ export type Principal = { readonly kind: 'user' | 'group'; readonly id: string }
 /** Everything about the role itself is null where it is a predefined one. */
 export type AssignedRoleRow = {
   role_id: string
-  project_id: ProjectId | null
   name: string | null
   description: string | null
   permissions: string[] | null
@@ -31,9 +29,16 @@ const selectAssigned = `with assigned as (
     select a.role_id, min(a.created_at) as given_at,
       array_remove(array_agg(case when a.principal_id <> $3 then a.principal_id end order by a.principal_id), null) as groups
     from role_assignments a where ${inPlace('a')} group by a.role_id)
-  select assigned.role_id, assigned.groups, r.project_id, r.name, r.description, r.permissions, r.created_at, r.updated_at,
+  select assigned.role_id, assigned.groups, r.name, r.description, r.permissions, r.created_at, r.updated_at,
     r.created_by, u.name as creator_name, u.email as creator_email
   from assigned left join roles r on r.id = assigned.role_id left join users u on u.id = r.created_by`
+
+const behind = livingOrDeleted(
+  'select c.given_at, c.role_id from assigned c where c.role_id = $4',
+  'role_assignments',
+  '$1 || $2 || $3',
+  '$4',
+)
 
 const valuesOf = ({ organizationId, projectId }: RolePlace, { id }: Principal): string[] => [
   organizationId,
@@ -49,7 +54,7 @@ export async function listAssignedRoles(
 ): Promise<Page<AssignedRoleRow>> {
   const { order } = page
   const text = `${selectAssigned} where $4::text is null or (assigned.given_at, assigned.role_id)
-      ${order === 'asc' ? '>' : '<'} (select c.given_at, c.role_id from assigned c where c.role_id = $4)
+      ${order === 'asc' ? '>' : '<'} ${behind}
     order by assigned.given_at ${order}, assigned.role_id ${order} limit $5`
   const values = [...valuesOf(place, principal), page.after ?? null, rowsToRead(page)]
   return toPage(await database.query<AssignedRoleRow>(sql(text), values), page)

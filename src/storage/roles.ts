@@ -10,7 +10,13 @@ export type RolePlace = { readonly organizationId: OrganizationId; readonly proj
 
 const columns = 'roles.id, roles.name, roles.description, roles.permissions'
 const inPlace = (row: string): string => `${row}.organization_id = $1 and coalesce(${row}.project_id, '') = $2`
-const roleList = { table: 'roles', columns: ['created_at', 'id'], id: 'id', within: inPlace('c') }
+const roleList = {
+  table: 'roles',
+  columns: ['created_at', 'id'],
+  id: 'id',
+  within: inPlace('c'),
+  deletedWithin: '$1 || $2',
+}
 const rolesPage = (order: Order): string =>
   `select ${columns} from roles where ${inPlace('roles')} and ${behindCursor(roleList, order, ['$3', '$4'])}`
 

@@ -24,7 +24,13 @@ export type SpendAlertDraft = {
 type Scope = OrganizationId | ProjectId
 
 const columns = 'id, threshold_cents, threshold_percent, recipients, subject_prefix, last_fired_at'
-const alertList = { table: 'spend_alerts', columns: ['created_at', 'id'], id: 'id', within: 'c.scope_id = $1' }
+const alertList = {
+  table: 'spend_alerts',
+  columns: ['created_at', 'id'],
+  id: 'id',
+  within: 'c.scope_id = $1',
+  deletedWithin: '$1',
+}
 const alertsPage = (order: Order): string =>
   `select ${columns} from spend_alerts where scope_id = $1 and ${behindCursor(alertList, order, ['$2', '$3'])}`
 

@@ -18,7 +18,8 @@ export type UserRow = {
 const columns = `users.id, users.name, users.email, users.role, users.picture, users.technical_level,
   users.developer_persona, users.created_at`
 const inOrganization = (row: string): string => `${row}.organization_id = $1 and ${row}.removed_at is null`
-const userList = { table: 'users', columns: ['created_at', 'id'], id: 'id', within: inOrganization('c') }
+// Whoever was removed since the page before still says where the next one begins
+const userList = { table: 'users', columns: ['created_at', 'id'], id: 'id', within: 'c.organization_id = $1' }
 /** Found by its own index: the planner would rather read everybody in the order of the list than trust it. */
 const withEmails = `array(select e.id from users e where ${inOrganization('e')}
   and e.email is not null and lower(e.email) = any($2))`

@@ -1,5 +1,6 @@
 import { deleteOldBudgetNotices } from '#storage/due-key-budgets.ts'
 import { forgetDeadJobs, trimJobRuns } from '#storage/job-runs.ts'
+import { deleteOldPlaces } from '#storage/keyset.ts'
 import { deleteLeftNodes, deleteOldRecalls, trimAuthEvents } from '#storage/lost-nodes.ts'
 import { trimMails } from '#storage/mails.ts'
 import type { Job } from './job.ts'
@@ -13,6 +14,7 @@ const rows = [
   ['runs of jobs', trimJobRuns],
   ['jobs that were given up', forgetDeadJobs],
   ['mails', trimMails],
+  ['places in lists', deleteOldPlaces],
 ] as const
 
 export const cleanUp: Job = {
