@@ -168,6 +168,14 @@ export const settings = {
     { min: 100, max: hours },
     { default: 120_000, about: 'Milliseconds that a client may take no byte of a stream before it is cut.' },
   ),
+  'client-left-ms': count(
+    { min: 0, max: hours },
+    {
+      default: 2_000,
+      about:
+        'Milliseconds that an answer that is not streamed is still waited for when its client has left, so that what it cost is known. Then it is cancelled and estimated.',
+    },
+  ),
   'calls-max': count(
     { min: 1, max: 1_000_000 },
     { default: 10_000, about: 'Calls in flight at once; more are refused with 503.' },

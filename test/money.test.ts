@@ -201,6 +201,11 @@ describe('what a call costs', () => {
     }
   })
 
+  test('is about what came, where a stream tells no numbers: its frame is no text', async () => {
+    const row = await usageAfter(await send(body('absent', { stream: true })))
+    expect(row.output_tokens).toBeLessThan(outputTokensMax / 2)
+  })
+
   test('is never more than was held: what the provider tells beyond it is borne by the platform', async () => {
     const before = await books.totals()
     const text = body('beyond')

@@ -7,7 +7,7 @@ import { Books } from './support/books.ts'
 import { type Body, chatBody, startGateway, type TestGateway } from './support/gateway.ts'
 import { expectRefusal } from './support/refusals.ts'
 import { type ScriptedUpstream, startScriptedUpstream } from './support/scripted-upstream.ts'
-import { dataOf, eventsOf, readAll, readUntil } from './support/streams.ts'
+import { type ChunkObject, dataOf, eventsOf, readAll, readUntil, wholeEvents } from './support/streams.ts'
 
 let gateway: TestGateway
 let scripted: ScriptedUpstream
@@ -20,6 +20,8 @@ const answerTimeoutMs = 600
 const silenceTimeoutMs = 600
 /** Usage is in the database after this. */
 const deliveryMs = 300
+/** How long a whole answer is waited for when its client has left. */
+const clientLeftMs = 400
 /** undici looks at its clocks about once a second. */
 const clockMs = 1_500
 
@@ -31,6 +33,7 @@ beforeAll(async () => {
       'upstream-answer-timeout-ms': String(answerTimeoutMs),
       'upstream-silence-timeout-ms': String(silenceTimeoutMs),
       'first-credit-usd': '1000',
+      'client-left-ms': String(clientLeftMs),
     },
     cases: {
       'one byte a write': { splitBytes: 1, outputTokens: 20 },
@@ -42,6 +45,17 @@ beforeAll(async () => {
       'no usage at all': { usageShape: 'absent', splitBytes: 5, outputTokens: 20 },
       long: { outputTokens: 500, chunkIntervalMs: 20, promptTokens: 7 },
       'long with totals': { outputTokens: 500, chunkIntervalMs: 20, promptTokens: 7, usageShape: 'every-chunk' },
+      'thinks, then says little': { outputTokens: 10, chunkIntervalMs: 40, promptTokens: 7, reasoningTokens: 400 },
+      'thinks a while': { latencyMs: 500, outputTokens: 10, promptTokens: 7, reasoningTokens: 400 },
+      'thinks, then says much': {
+        latencyMs: 500,
+        outputTokens: 500,
+        chunkIntervalMs: 20,
+        promptTokens: 7,
+        reasoningTokens: 400,
+      },
+      'says much, late': { latencyMs: 500, outputTokens: 500, chunkIntervalMs: 20, promptTokens: 7 },
+      slow: { latencyMs: 250, outputTokens: 9, promptTokens: 7 },
       'much text': { outputTokens: 20_000, chunkText: 'x'.repeat(2_000) },
       cut: { fault: 'cut', outputTokens: 40, faultAfterTokens: 20 },
       truncated: { fault: 'truncate', outputTokens: 40, faultAfterTokens: 20 },
@@ -57,6 +71,17 @@ beforeAll(async () => {
     base_url: `${scripted.url}/v1`,
     models: [{ name: 's', kind: 'chat', input_usd_per_million: '1', output_usd_per_million: '1' }],
   })
+  // Each a model of its own, of which nothing is known yet
+  await gateway.admin('POST', '/v1/platform/providers', {
+    name: 'apart',
+    base_url: `${gateway.upstream.url}/v1`,
+    models: ['thinker', 'writer', 'quiet'].map(name => ({
+      name,
+      kind: 'chat',
+      input_usd_per_million: '3',
+      output_usd_per_million: '15',
+    })),
+  })
   await gateway.admin('POST', '/v1/platform/providers', { name: 'first', base_url: `${first.url}/v1`, models: [] })
   books = await Books.open(gateway.keyhouse.dataDir)
 })
@@ -70,6 +95,10 @@ afterAll(async () => {
 const stream = (user: string, body: Body = {}, init?: RequestInit): Promise<Response> =>
   gateway.chat(user, { stream: true, max_tokens: 50_000, ...body }, init)
 const recordOf = (user: string) => gateway.upstream.requests.findLast(({ body }) => body.includes(`"${user}"`))
+
+const chunk = (text: string): string =>
+  `data: ${JSON.stringify({ id: 'c', choices: [{ index: 0, delta: { content: text }, finish_reason: null }] })}\n\n`
+const said = [chunk('He'), chunk('llo, "usage":{} and [DONE]'), chunk(' wörld 👋🏽')]
 
 describe('bytes', () => {
   test.each([
@@ -90,11 +119,8 @@ describe('bytes', () => {
     expect(text).toBe(await direct.text())
   })
 
-  const chunk = (text: string): string =>
-    `data: ${JSON.stringify({ id: 'c', choices: [{ index: 0, delta: { content: text }, finish_reason: null }] })}\n\n`
   const usage = `data: {"id":"c","choices":[],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5}}\n\n`
   const done = 'data: [DONE]\n\n'
-  const said = [chunk('He'), chunk('llo, "usage":{} and [DONE]'), chunk(' wörld 👋🏽')]
 
   test.each<[shape: string, sent: string[], passed: string[]]>([
     ['a usage chunk', [...said, usage, done], [...said, done]],
@@ -234,18 +260,131 @@ describe('clients that leave', () => {
     expect(row.output_tokens).toBeGreaterThanOrEqual(tokensSeen)
   })
 
-  test('a client that leaves before the first byte pays nothing', async () => {
-    const beganAt = new Date()
+  describe('at the very end', () => {
+    test.each<[what: string, isReached: (event: ChunkObject) => boolean]>([
+      ['the last word', event => event.choices?.[0]?.delta?.content !== undefined],
+      ['the finish reason', event => (event.choices?.[0]?.finish_reason ?? null) !== null],
+    ])(
+      'whoever leaves with %s pays for what the model thought unseen, by the numbers of the provider',
+      async (_, isReached) => {
+        const user = 'thinks, then says little'
+        const controller = new AbortController()
+        const response = await stream(user, {}, { signal: controller.signal })
+        const words = 10
+        await readUntil(response, text => {
+          const events = eventsOf(wholeEvents(text))
+          return events.length > words && isReached(events.at(-1) ?? {})
+        }).catch(() => undefined)
+        controller.abort()
+        const row = await books.usageOf(response.headers.get('x-request-id'))
+        expect(row).toMatchObject({ outcome: 'client_left', estimated: false, input_tokens: 7, output_tokens: 410 })
+        expect(row).toMatchObject({ reasoning_tokens: 400, charged_nano_usd: 7n * 3_000n + 410n * 15_000n })
+      },
+    )
+
+    test('a provider that never says what it used is not waited for much longer', async () => {
+      const user = 'silent at the end'
+      const last = 'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+      const pieces = [...said, last, ...Array<string>(40).fill(': waiting\n\n')]
+      scripted.scripts.set(user, { contentType: 'text/event-stream', pieces, gapMs: 100 })
+      const controller = new AbortController()
+      const response = await stream(user, { model: 's' }, { signal: controller.signal })
+      await readUntil(response, text => text.includes('finish_reason":"stop"')).catch(() => undefined)
+      const leftAtMs = performance.now()
+      controller.abort()
+      const row = await books.usageOf(response.headers.get('x-request-id'))
+      expect(performance.now() - leftAtMs).toBeLessThan(2_000 + clockMs)
+      expect(row).toMatchObject({ outcome: 'client_left', estimated: true, reasoning_tokens: 0 })
+      expect(row.charged_nano_usd).toBeGreaterThan(0n)
+    })
+  })
+
+  test('in the middle: thinking is estimated by the pace that the provider was seen to think at', async () => {
+    for (let call = 0; call < 2; call += 1) await readAll(await stream('thinks a while', { model: 'thinker' }))
     const controller = new AbortController()
-    const before = gateway.upstream.requestCount()
-    const call = stream('hang', {}, { signal: controller.signal }).catch(() => undefined)
-    await expect.poll(() => gateway.upstream.requestCount()).toBe(before + 1)
+    const response = await stream('thinks, then says much', { model: 'thinker' }, { signal: controller.signal })
+    await readUntil(response, text => dataOf(text).length >= 10).catch(() => undefined)
     controller.abort()
-    await call
-    await expect.poll(() => recordOf('hang')?.clientLeftAtMs).toBeTypeOf('number')
-    await sleep(deliveryMs)
-    const rows = 'select count(*)::int as rows from usage_events where occurred_at > $1'
-    expect(await books.query(rows, [beganAt])).toEqual([{ rows: 0 }])
+    const row = await books.usageOf(response.headers.get('x-request-id'))
+    expect(row).toMatchObject({ outcome: 'client_left', estimated: true, overrun_nano_usd: 0n })
+    // 400 in half a second, whatever else the machine had to do
+    expect(row.reasoning_tokens).toBeGreaterThan(200)
+    expect(row.reasoning_tokens).toBeLessThan(1_200)
+    expect(row.output_tokens).toBeGreaterThan(row.reasoning_tokens + 8)
+  })
+
+  test('what a model is estimated to have thought never costs more than was held', async () => {
+    const controller = new AbortController()
+    const body = { model: 'thinker', max_tokens: 20 }
+    const response = await stream('says much, late', body, { signal: controller.signal })
+    await readUntil(response, () => true).catch(() => undefined)
+    controller.abort()
+    const row = await books.usageOf(response.headers.get('x-request-id'))
+    expect(row).toMatchObject({ outcome: 'client_left', estimated: true, output_tokens: 20, overrun_nano_usd: 0n })
+  })
+
+  describe('before an answer', () => {
+    async function leaveUnanswered(user: string, body: Body) {
+      const beganAt = new Date()
+      const controller = new AbortController()
+      const before = gateway.upstream.requestCount()
+      const call = gateway.chat(user, body, { signal: controller.signal }).catch(() => undefined)
+      await expect.poll(() => gateway.upstream.requestCount()).toBe(before + 1)
+      const leftAtMs = Date.now()
+      controller.abort()
+      await call
+      const rows = 'select request_id from usage_events where occurred_at >= $1'
+      await expect.poll(() => books.query(rows, [beganAt]), { timeout: 5_000 }).toHaveLength(1)
+      const [{ request_id } = { request_id: '' }] = await books.query<{ request_id: string }>(rows, [beganAt])
+      return { leftAtMs, row: await books.usageOf(request_id) }
+    }
+
+    test('an answer that is not streamed, and nearly there, is charged by its own numbers', async () => {
+      const { row } = await leaveUnanswered('slow', {})
+      expect(row).toMatchObject({ outcome: 'client_left', estimated: false, input_tokens: 7, output_tokens: 9 })
+    })
+
+    test('one that takes longer is cancelled, and what was asked of the provider is charged as an estimate', async () => {
+      const { leftAtMs, row } = await leaveUnanswered('hang', { model: 'quiet' })
+      const letGoMs = (recordOf('hang')?.clientLeftAtMs ?? 0) - leftAtMs
+      expect(letGoMs).toBeGreaterThan(clientLeftMs - 100)
+      expect(letGoMs).toBeLessThan(clientLeftMs + 500)
+      // Nothing is known of how fast that model writes
+      expect(row).toMatchObject({ outcome: 'client_left', estimated: true, output_tokens: 0, overrun_nano_usd: 0n })
+      expect(row.input_tokens).toBeGreaterThan(10)
+      expect(row.charged_nano_usd).toBe(BigInt(row.input_tokens) * 3_000n)
+    })
+
+    test('where it is known how fast a model writes, what it wrote meanwhile is in the estimate, within its bound', async () => {
+      for (let call = 0; call < 2; call += 1) await (await gateway.chat('slow', { model: 'writer' })).json()
+      const { row } = await leaveUnanswered('hang', { model: 'writer' })
+      expect(row).toMatchObject({ outcome: 'client_left', estimated: true, reasoning_tokens: 0 })
+      expect(row.output_tokens).toBeGreaterThan(9)
+      const bounded = await leaveUnanswered('hang', { model: 'writer', max_tokens: 5 })
+      expect(bounded.row).toMatchObject({ estimated: true, output_tokens: 5, overrun_nano_usd: 0n })
+    })
+
+    test('a stream that has not begun is cancelled at once, and its prompt is charged', async () => {
+      const { leftAtMs, row } = await leaveUnanswered('hang', { stream: true })
+      expect((recordOf('hang')?.clientLeftAtMs ?? 0) - leftAtMs).toBeLessThan(200)
+      expect(row).toMatchObject({ outcome: 'client_left', estimated: true, output_tokens: 0 })
+      expect(row.charged_nano_usd).toBe(BigInt(row.input_tokens) * 3_000n)
+    })
+
+    test('a key that is revoked meanwhile ends the wait', async () => {
+      const key = await gateway.newKey()
+      const controller = new AbortController()
+      const headers = { authorization: `Bearer ${key.value}` }
+      const before = gateway.upstream.requestCount()
+      const call = gateway.chat('hang', {}, { headers, signal: controller.signal }).catch(() => undefined)
+      await expect.poll(() => gateway.upstream.requestCount()).toBe(before + 1)
+      controller.abort()
+      await call
+      await gateway.admin('DELETE', key.path)
+      const revokedAtMs = Date.now()
+      await expect.poll(() => recordOf('hang')?.clientLeftAtMs ?? null).not.toBeNull()
+      expect((recordOf('hang')?.clientLeftAtMs ?? 0) - revokedAtMs).toBeLessThan(100)
+    })
   })
 })
 

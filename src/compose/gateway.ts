@@ -11,6 +11,7 @@ import { Connections } from '#gateway/connections.ts'
 import { cutDeadKeys } from '#gateway/cut-dead-keys.ts'
 import type { Gateway } from '#gateway/gateway.ts'
 import { Grants } from '#gateway/grants.ts'
+import { Paces } from '#gateway/paces.ts'
 import { PayloadCapture, writePayloads } from '#gateway/payload-capture.ts'
 import { Wallets } from '#gateway/wallets.ts'
 import { watchGrants } from '#gateway/watch.ts'
@@ -100,6 +101,7 @@ export async function openGateway(
     wallets,
     journal,
     circuits: new Circuits(now),
+    paces: new Paces(),
     connections,
     active,
     payloads,
@@ -126,6 +128,7 @@ const gatewaySettings = ({ values }: Config): Gateway['settings'] => ({
   callsMax: values['calls-max'],
   upstreamBodyBytesMax: values['upstream-body-bytes-max'],
   clientStallMs: values['client-stall-ms'],
+  clientLeftMs: values['client-left-ms'],
 })
 
 /** Everything that was used reaches the database, and what was reserved goes back; else both wait for the next start. */

@@ -39,9 +39,9 @@ export class CutSwitch {
     return this.#reason
   }
 
-  /** The first reason is the one that counts. */
+  /** The first reason is the one that counts; but for a client that left: the end of such a call may still be waited for. */
   cut(outcome: CutReason, refusal?: ApiError): void {
-    if (this.#reason) return
+    if (this.#reason && (this.#reason.outcome !== 'client_left' || outcome === 'client_left')) return
     this.#reason = new CallCut(outcome, refusal)
     this.#listener?.(this.#reason)
   }

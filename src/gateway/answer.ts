@@ -14,6 +14,8 @@ export type Answer = {
   readonly serviceTier: unknown
   /** Of a stream that was relayed; undefined for an answer that came whole. */
   readonly tally: StreamTally | undefined
+  /** The longest time in which the provider was at work and said nothing: what a model thinks unseen, it thinks then. */
+  readonly silentMs: number
   /** Headers of an answer that came whole and has yet to begin; undefined for a stream, which has begun. */
   readonly head: Record<string, string> | undefined
   /** The end of the answer, which leaves only after the usage is on disk. */

@@ -81,6 +81,7 @@ function request(
     headers: () => answerHeaders(gateway, call, admission),
     bodyBytesMax: gateway.settings.upstreamBodyBytesMax,
     clientStallMs: gateway.settings.clientStallMs,
+    clientLeftMs: gateway.settings.clientLeftMs,
   })
   gateway.connections.to(address).dispatch(
     {

@@ -11,6 +11,7 @@ import type { Circuits } from './circuits.ts'
 import type { ClusterLink } from './cluster.ts'
 import type { Connections } from './connections.ts'
 import type { Grants } from './grants.ts'
+import type { Paces } from './paces.ts'
 import type { PayloadCapture } from './payload-capture.ts'
 import type { Wallets } from './wallets.ts'
 
@@ -27,6 +28,8 @@ export type GatewaySettings = {
   readonly upstreamBodyBytesMax: number
   /** How long a client may take no bytes of a stream before it is cut. */
   readonly clientStallMs: number
+  /** How long a whole answer is still waited for when its client has left, for the provider's own numbers. */
+  readonly clientLeftMs: number
 }
 
 export type Gateway = {
@@ -38,6 +41,7 @@ export type Gateway = {
   readonly wallets: Wallets
   readonly journal: Journal
   readonly circuits: Circuits
+  readonly paces: Paces
   readonly connections: Connections
   readonly active: ActiveCalls
   readonly payloads: PayloadCapture

@@ -49,7 +49,7 @@ async function answer(gateway: Gateway, call: Call): Promise<void> {
   const admission = await admit(gateway, call)
   try {
     const answer = await routeAndForward(gateway, call, admission)
-    const metered = meter(call, admission, answer)
+    const metered = meter(gateway, call, admission, answer)
     const charged = await settle(gateway, call, admission, answer, metered)
     finish(call.exchange, showCost(call, answer, admission.hold, charged))
   } finally {

@@ -6,22 +6,28 @@ import type { ServiceTier, Usage } from '#core/usage.ts'
 import { type Admission, bytesPerTokenEstimate, estimateInput } from './admit.ts'
 import type { Answer, StreamTally } from './answer.ts'
 import type { Call } from './call.ts'
+import type { Gateway } from './gateway.ts'
 import { readServiceTier, readUsage } from './read-usage.ts'
+import { circuitOf } from './route.ts'
 
 export type Metered = { readonly usage: Usage; readonly estimated: boolean }
 
-export function meter(call: Call, admission: Admission, answer: Answer): Metered {
+export function meter(gateway: Gateway, call: Call, admission: Admission, answer: Answer): Metered {
   const counted = readUsage(answer.usage, call.endpoint.answers)
   const serviceTier =
     counted || answer.serviceTier !== undefined ? readServiceTier(answer.serviceTier, answer.usage) : askedTier(call)
-  if (counted) return { usage: { ...counted, serviceTier }, estimated: false }
-  const outputTokens = Math.min(estimateOutput(call, answer), admission.bound.outputTokensMax)
+  if (counted) {
+    learnFrom(gateway, call, answer, counted)
+    return { usage: { ...counted, serviceTier }, estimated: false }
+  }
+  const output = call.endpoint.answers ? estimateOutput(gateway, call, answer) : nothing
+  const outputTokens = Math.min(output.seen + output.unseen, admission.bound.outputTokensMax)
   return {
     usage: {
       inputTokens: estimateInput(call),
       cachedInputTokens: 0,
       outputTokens,
-      reasoningTokens: 0,
+      reasoningTokens: call.ask.stream ? Math.min(output.unseen, outputTokens) : 0,
       serviceTier,
     },
     estimated: true,
@@ -32,9 +38,26 @@ export function meter(call: Call, admission: Admission, answer: Answer): Metered
 const askedTier = ({ ask: { serviceTier = 'auto' } }: Call): ServiceTier =>
   serviceTier === 'auto' ? 'default' : serviceTier
 
-function estimateOutput(call: Call, answer: Answer): number {
-  if (answer.tally) return estimateStream(answer.tally, call.ask.choices)
-  return call.endpoint.answers ? Math.ceil(answer.tail.length / bytesPerTokenEstimate) : 0
+function learnFrom({ paces }: Gateway, call: Call, answer: Answer, { outputTokens, reasoningTokens }: Usage): void {
+  const { tally, silentMs, target } = answer
+  const unseen = outputTokens - (tally ? estimateStream(tally, call.ask.choices) : 0)
+  paces.learn(circuitOf(target), {
+    silentMs,
+    // Some stream what they think, and then nothing of it was unseen
+    unseenTokens: Math.max(0, Math.min(unseen, reasoningTokens)),
+    wholeTokens: tally ? undefined : outputTokens,
+  })
+}
+
+/** In output tokens: what the answer shows, and what its provider must have done before it could be seen. */
+type Output = { readonly seen: number; readonly unseen: number }
+const nothing: Output = { seen: 0, unseen: 0 }
+
+function estimateOutput({ paces }: Gateway, call: Call, { tally, tail, silentMs, target }: Answer): Output {
+  const pace = circuitOf(target)
+  if (tally) return { seen: estimateStream(tally, call.ask.choices), unseen: paces.thoughtIn(pace, silentMs) }
+  if (tail.length > 0) return { seen: Math.ceil(tail.length / bytesPerTokenEstimate), unseen: 0 }
+  return { seen: 0, unseen: call.ask.stream ? paces.thoughtIn(pace, silentMs) : paces.writtenIn(pace, silentMs) }
 }
 
 /**

@@ -38,9 +38,19 @@ test('however the bytes are cut, events pass unchanged, usage is found, and only
       expect(result.passed).toBe(asked ? body + usage : body)
       expect(result.relay.usage).toEqual(numbers)
       expect(result.relay.tail.toString()).toBe(done)
-      expect(result.relay.tally.events).toBe(contents.length + 1 + 1)
+      expect(result.relay.tally.events).toBe(contents.length)
     }),
   )
+})
+
+test('an answer that has ended is told from one that goes on, wherever the bytes are cut', () => {
+  const said = event({ choices: [{ index: 0, delta: { content: '"finish_reason":"stop"' }, finish_reason: null }] })
+  const last = event({ choices: [{ index: 0, delta: {}, finish_reason: 'length' }] })
+  for (const cuts of [[], [1, 1, 1], [said.length - 1, 3], Array<number>(said.length + last.length - 3).fill(1)]) {
+    expect(relay(said, false, cuts).relay.isEnding).toBe(false)
+    expect(relay(said + last, false, cuts).relay.isEnding).toBe(true)
+    expect(relay(said + last.replace(':"length"', ' : "length"'), false, cuts).relay.isEnding).toBe(true)
+  }
 })
 
 test('usage that rides on the last choice is read, and its chunk passes', () => {

@@ -18,10 +18,14 @@ const quote = 0x22
 /** Without its first quote: a search stops at every byte that could begin what it looks for, and JSON is full of quotes. */
 const usageEnd = 'usage"'
 const doneMark = '[DONE]'
+/** One that is not null. A quote inside a JSON string is escaped, so text cannot pretend. */
+const finishReason = /"finish_reason"\s*:\s*"/
 
 export class SseRelay {
   readonly #passUsage: boolean
   #half: Buffer = nothing
+  /** Where the last whole event stands. */
+  #latest: Buffer = nothing
   #usage: unknown
   #serviceTier: unknown
   #done: Buffer = nothing
@@ -47,6 +51,16 @@ export class SseRelay {
     return this.#done.length > 0
   }
 
+  /** The last that came ends an answer, or one of several: the usage is all that is missing. */
+  get isEnding(): boolean {
+    return finishReason.test(this.#latest.toString('latin1'))
+  }
+
+  /** Those with something of the answer in them. */
+  get events(): number {
+    return this.#events
+  }
+
   /** What is held back at the end of the stream: `[DONE]`, or an event without its blank line. */
   get tail(): Buffer {
     return this.#half.length > 0 ? Buffer.concat([this.#half, this.#done]) : this.#done
@@ -68,11 +82,13 @@ export class SseRelay {
     const passed: Buffer[] = []
     let start = 0
     for (let end = eventEnd(bytes, 0); end > 0; end = eventEnd(bytes, end)) {
-      const keep = special && this.#keepsBack(bytes.subarray(start, end))
-      this.#count(bytes, start, end)
-      if (special && !keep) passed.push(bytes.subarray(start, end))
+      const kind = special ? this.#lookInto(bytes.subarray(start, end)) : 'answer'
+      if (kind === 'answer') this.#count(bytes, start, end)
+      if (special && (kind === 'answer' || (kind === 'usage' && this.#passUsage)))
+        passed.push(bytes.subarray(start, end))
       start = end
     }
+    if (start > 0) this.#latest = bytes
     if (start < bytes.length) this.#keepHalf(bytes.subarray(start))
     if (special) return passed.length === 1 ? (passed[0] ?? nothing) : Buffer.concat(passed)
     return start === bytes.length ? bytes : bytes.subarray(0, start)
@@ -91,20 +107,18 @@ export class SseRelay {
     if (end - start < this.#smallest) this.#smallest = end - start
   }
 
-  /** Looks into one event. True for those that do not go on to the client now. */
-  #keepsBack(event: Buffer): boolean {
+  #lookInto(event: Buffer): 'answer' | 'usage' | 'done' {
     const data = dataOf(event)
     if (data === doneMark) {
       this.#done = event
-      return true
+      return 'done'
     }
-    if (!carriesUsage(event)) return false
+    if (!carriesUsage(event)) return 'answer'
     const chunk = parse(data)
-    if (chunk === undefined || typeof chunk.usage !== 'object' || chunk.usage === null) return false
+    if (chunk === undefined || typeof chunk.usage !== 'object' || chunk.usage === null) return 'answer'
     this.#usage = chunk.usage
     this.#serviceTier = chunk.service_tier
-    const usageAlone = Array.isArray(chunk.choices) && chunk.choices.length === 0
-    return usageAlone && !this.#passUsage
+    return Array.isArray(chunk.choices) && chunk.choices.length === 0 ? 'usage' : 'answer'
   }
 }
 

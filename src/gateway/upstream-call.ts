@@ -25,12 +25,22 @@ type Settings = {
   headers(): Record<string, string>
   readonly bodyBytesMax: number
   readonly clientStallMs: number
+  /** How long a whole answer is still waited for when its client has left. */
+  readonly clientLeftMs: number
 }
 
 type Controller = Dispatcher.DispatchController
 
 /** Failures past which the provider has not begun to work on the request, or its answer is of no use to anyone. */
 const errorBodyBytesMax = 64 * 1024
+
+/**
+ * A stream whose client left goes on for this long before it is cut: whoever leaves with the last word is no different from
+ * one who stayed for the numbers. Where the answer has ended, they are waited for.
+ */
+const lastWordMs = 100
+const numbersMs = 2_000
+const unreadBytesMax = 256 * 1024
 
 export class UpstreamCall implements Dispatcher.DispatchHandler {
   readonly attempt: Promise<Attempt>
@@ -43,7 +53,14 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #chunks: Buffer[] = []
   #bytes = 0
   #firstByteMs: number | null = null
+  /** While the client reads nothing: then it is not the provider that is silent. */
   #stall: NodeJS.Timeout | undefined
+  #heardAtMs = 0
+  #silentMs = 0
+  #clientLeft = false
+  #leaving: NodeJS.Timeout | undefined
+  #unreadBytes = 0
+  #answerEnded = false
 
   constructor(settings: Settings) {
     this.#settings = settings
@@ -54,7 +71,14 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   onRequestStart(controller: Controller): void {
-    this.#settings.call.cutSwitch.onCut(reason => controller.abort(reason))
+    const { cutSwitch } = this.#settings.call
+    // Nothing was sent yet
+    if (cutSwitch.reason) return controller.abort(cutSwitch.reason)
+    this.#heardAtMs = performance.now()
+    cutSwitch.onCut(reason => {
+      if (reason.outcome === 'client_left') this.#letLeave(controller)
+      else controller.abort(reason)
+    })
   }
 
   onResponseStart(_controller: Controller, status: number, headers: IncomingHttpHeaders): void {
@@ -66,7 +90,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Controller, chunk: Buffer): void {
-    if (this.#relay) this.#pass(controller, this.#relay, chunk)
+    if (this.#relay) this.#take(controller, this.#relay, chunk)
     else this.#collect(controller, chunk)
   }
 
@@ -84,27 +108,97 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     if (this.#relay && this.#firstByteMs !== null) {
       return this.#succeed(cut?.outcome ?? 'upstream_cut', this.#relay, cutTail(this.#settings.target, cut))
     }
+    if (this.#clientLeft && error instanceof CallCut) return this.#leaveUnseen()
     if (cut) return this.#reject(cut)
     this.#resolve({ failure: { error: this.#connectionError(error), tryNext: true } })
   }
 
   #end(): void {
+    this.#hear()
     clearTimeout(this.#stall)
+    clearTimeout(this.#leaving)
     this.#settings.call.cutSwitch.onCut(undefined)
   }
 
-  #pass(controller: Controller, relay: SseRelay, chunk: Buffer): void {
-    const { exchange } = this.#settings.call
+  #hear(): void {
+    const nowMs = performance.now()
+    if (!this.#stall) this.#silentMs = Math.max(this.#silentMs, nowMs - this.#heardAtMs)
+    this.#heardAtMs = nowMs
+  }
+
+  #take(controller: Controller, relay: SseRelay, chunk: Buffer): void {
     if (this.#firstByteMs === null) this.#beginStream()
+    const { events } = relay
     const passed = relay.push(chunk)
+    if (relay.events > events) this.#hear()
+    if (this.#clientLeft) this.#readOn(controller, relay, chunk.length)
+    else this.#pass(controller, passed)
+  }
+
+  #pass(controller: Controller, passed: Buffer): void {
+    const { exchange, cutSwitch } = this.#settings.call
     if (passed.length === 0 || exchange.write(passed) || exchange.closed) return
     controller.pause()
-    this.#stall = setTimeout(() => controller.abort(new CallCut('client_left')), this.#settings.clientStallMs)
-    exchange.onDrain(() => {
-      clearTimeout(this.#stall)
-      controller.resume()
-    })
+    this.#stall = setTimeout(() => cutSwitch.cut('client_left'), this.#settings.clientStallMs)
+    exchange.onDrain(() => this.#resume(controller))
   }
+
+  #resume(controller: Controller): void {
+    if (!this.#stall) return
+    this.#hear()
+    clearTimeout(this.#stall)
+    this.#stall = undefined
+    controller.resume()
+  }
+
+  // When the client has left --------------------------------------------------------------------------------------------
+
+  /**
+   * The provider charges for what it does, read or not, and it alone knows how much that is: where its numbers must be near,
+   * they are waited for. What would be long is cut, and estimated.
+   */
+  #letLeave(controller: Controller): void {
+    this.#clientLeft = true
+    this.#resume(controller)
+    const { call, clientLeftMs } = this.#settings
+    if (this.#relay) this.#readOn(controller, this.#relay, 0)
+    else this.#cutAfter(controller, call.ask.stream ? 0 : clientLeftMs)
+  }
+
+  #cutAfter(controller: Controller, ms: number): void {
+    clearTimeout(this.#leaving)
+    const cut = (): void => controller.abort(new CallCut('client_left'))
+    if (ms === 0) cut()
+    else this.#leaving = setTimeout(cut, ms)
+  }
+
+  #readOn(controller: Controller, relay: SseRelay, bytes: number): void {
+    this.#unreadBytes += bytes
+    if (relay.usage !== undefined || relay.finished || this.#unreadBytes > unreadBytesMax) {
+      this.#cutAfter(controller, 0)
+    } else if (relay.isEnding && !this.#answerEnded) {
+      this.#answerEnded = true
+      this.#cutAfter(controller, numbersMs)
+    } else if (!this.#leaving) {
+      this.#cutAfter(controller, lastWordMs)
+    }
+  }
+
+  /** Before anything could be seen of its answer. */
+  #leaveUnseen(): void {
+    const { target } = this.#settings
+    const nothing = {
+      usage: undefined,
+      serviceTier: undefined,
+      tally: undefined,
+      head: undefined,
+      tail: Buffer.alloc(0),
+    }
+    const silentMs = this.#silentMs
+    this.#resolve({ answer: { target, outcome: 'client_left', ...nothing, silentMs, firstByteMs: null } })
+  }
+
+  // The end -------------------------------------------------------------------------------------------------------------
 
   #beginStream(): void {
     const { exchange } = this.#settings.call
@@ -129,7 +223,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #finishStream(relay: SseRelay): void {
     // Without [DONE] and without usage the provider broke off: many clients would take half an answer for a whole one
     const broken = !relay.finished && relay.usage === undefined
-    if (broken) this.#succeed('upstream_cut', relay, cutTail(this.#settings.target, undefined))
+    if (this.#clientLeft) this.#succeed('client_left', relay, Buffer.alloc(0))
+    else if (broken) this.#succeed('upstream_cut', relay, cutTail(this.#settings.target, undefined))
     else this.#succeed('complete', relay, relay.tail)
   }
 
@@ -137,8 +232,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     const { usage, serviceTier, tally } = relay
     const { target } = this.#settings
     const head = undefined
-    const firstByteMs = this.#firstByteMs
-    this.#resolve({ answer: { target, outcome, usage, serviceTier, tally, head, tail, firstByteMs } })
+    const [silentMs, firstByteMs] = [this.#silentMs, this.#firstByteMs]
+    this.#resolve({ answer: { target, outcome, usage, serviceTier, tally, silentMs, head, tail, firstByteMs } })
   }
 
   #finishWhole(): void {
@@ -159,8 +254,9 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
       ...this.#settings.headers(),
     }
     const serviceTier = findServiceTier(tail)
-    const answer = { target, usage, serviceTier, tally: undefined, head, tail, firstByteMs: this.#firstByteMs }
-    this.#resolve({ answer: { outcome: 'complete', ...answer } })
+    const outcome = this.#clientLeft ? 'client_left' : 'complete'
+    const seen = { usage, serviceTier, tally: undefined, silentMs: this.#silentMs, firstByteMs: this.#firstByteMs }
+    this.#resolve({ answer: { target, outcome, ...seen, head, tail } })
   }
 
   #finishRefused(): void {

@@ -19,6 +19,9 @@ export const dataOf = (text: string): string[] =>
     .filter(event => event.startsWith('data:'))
     .map(event => event.slice('data:'.length).trim())
 
+/** What has come of a stream, without the event that is still on its way. */
+export const wholeEvents = (text: string): string => text.slice(0, text.lastIndexOf('\n\n') + 2)
+
 /** Each event but `[DONE]`, parsed. */
 export const eventsOf = (text: string): ChunkObject[] =>
   dataOf(text)
@@ -27,7 +30,10 @@ export const eventsOf = (text: string): ChunkObject[] =>
     .map(data => JSON.parse(data) as ChunkObject)
 
 export type ChunkObject = {
-  readonly choices?: readonly { readonly delta?: { readonly content?: string } }[]
+  readonly choices?: readonly {
+    readonly delta?: { readonly content?: string }
+    readonly finish_reason?: string | null
+  }[]
   readonly usage?: { readonly prompt_tokens: number; readonly completion_tokens: number } | null
   readonly error?: { readonly message: string; readonly code: string | null }
 }
