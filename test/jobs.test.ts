@@ -12,7 +12,7 @@ import { nextRunAt } from '#platform/jobs/schedule.ts'
 import { openDatabase } from '#storage/database.ts'
 import { startEmbeddedPostgres } from '#storage/embedded-postgres.ts'
 import { askForJob } from '#storage/job-runs.ts'
-import { growLease } from '#storage/leases.ts'
+import { growLease, type LeaseRequest } from '#storage/leases.ts'
 import { migrate } from '#storage/migrate.ts'
 import { startNode, testJobs, until } from './support/jobs.ts'
 import { type TestPlatform, testPlatform } from './support/platform.ts'
@@ -299,6 +299,59 @@ describe('each job', () => {
     await rows(`update nodes set seen_at = now() - interval '2 hours' where id = 'alive'`)
     await onTwoNodes('take-back-leases')
     expect(await creditOf('leased')).toBe(0n)
+  })
+
+  test('leases that were closed a month ago go, and what comes for one of them later is charged all the same', async () => {
+    const { organizationId: organization } = platform.other
+    const ids = ['old', 'new', 'open'].map((_, index) => `00000000-0000-4000-8000-0000000002${index}0`)
+    for (const id of ids) await leaseCredit(id, 'alive', 100n)
+    for (const id of ids.slice(0, 2)) await rows('select close_lease($1)', [id])
+    const [old = '', , open = ''] = ids
+    await rows(
+      `update leases set opened_at = now() - interval '40 days', closed_at = now() - interval '31 days' where id = $1`,
+      [old],
+    )
+    await rows(`update leases set opened_at = now() - interval '40 days' where id = $1`, [open])
+    await onTwoNodes('clean-up')
+    const left = await rows<{ id: string }>('select id from leases where id = any ($1) order by id', [ids])
+    expect(left.map(({ id }) => id)).toEqual(ids.slice(1))
+
+    // Its node hears that it is over, and begins another one
+    const request = {
+      account: { kind: 'credit', organization },
+      node: 'alive',
+      need: 10n,
+      want: 10n,
+      least: 10n,
+    } as const
+    const grown = await growLease(platform.database, { ...request, lease: old, movement: 1 } as unknown as LeaseRequest)
+    expect(grown).toMatchObject({ closed: true, granted: 0n })
+    const before = await creditOf('credit')
+    const record = {
+      id: randomUUID(),
+      occurred_at: new Date(),
+      organization_id: organization,
+      project_id: platform.projectId,
+      api_key_id: 'key_late',
+      endpoint: 'chat.completions',
+      model: 'm',
+      outcome: 'complete',
+      estimated: false,
+      input_tokens: 1,
+      cached_input_tokens: 0,
+      output_tokens: 1,
+      reasoning_tokens: 0,
+      lease_id: old,
+      charged_nano_usd: 60,
+      overrun_nano_usd: 0,
+      duration_ms: 1,
+      request_id: 'req_late',
+      provider: 'p',
+      upstream_model: 'm',
+    }
+    await rows('select settle_usage($1)', [JSON.stringify([record])])
+    expect(await creditOf('credit')).toBe(before - 60n)
+    await rows('select close_lease($1)', [open])
   })
 
   test('rows that nobody reads go; of changes to keys enough stay for a node that wakes after days', async () => {

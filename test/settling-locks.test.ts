@@ -33,7 +33,7 @@ async function lease(account: SpendAccount): Promise<LeaseId> {
   return id
 }
 
-const record = (key: string, credit: LeaseId, limit: LeaseId): object => ({
+const record = (key: string, credit: LeaseId, limit?: LeaseId) => ({
   id: randomUUID(),
   occurred_at: new Date(),
   request_id: 'req_1',
@@ -51,7 +51,7 @@ const record = (key: string, credit: LeaseId, limit: LeaseId): object => ({
   output_tokens: 1,
   reasoning_tokens: 0,
   lease_id: credit,
-  limit_lease_ids: [limit],
+  limit_lease_ids: limit ? [limit] : null,
   charged_nano_usd: 400,
   overrun_nano_usd: 0,
   duration_ms: 1,
@@ -85,6 +85,42 @@ test('a lease on a budget whose period was changed is handed back while its usag
       'day',
     ]),
   ).toEqual([{ spent_nano_usd: 0n, leased_nano_usd: 0n }])
+})
+
+test('two leases that were taken back, in one batch: what one has of the credit the other has not', async () => {
+  const organization = platform.first.organizationId as OrganizationId
+  const [{ id: key } = { id: '' }] = await query<{ id: string }>(
+    `select id from api_keys where kind = 'project' and organization_id = $1`,
+    [organization],
+  )
+  const leases = [await lease({ kind: 'credit', organization }), await lease({ kind: 'credit', organization })]
+  for (const id of leases) await query('select close_lease($1)', [id])
+  // All but 500 nano-dollars of the credit go
+  await query(`update credit_grants set revoked_at = now() where organization_id = $1`, [organization])
+  await query('select expire_credit($1)', [organization])
+  await query(
+    `insert into credit_grants (id, organization_id, kind, amount_nano_usd, remaining_nano_usd, priority, reference)
+     values ('cg_last', $1, 'purchased', 500, 500, 30, 'last')`,
+    [organization],
+  )
+  await query(`select post_ledger('grant', 'last', array['platform/funding', $1 || '/credit'], array[-500, 500])`, [
+    organization,
+  ])
+  const batch = leases.map(id => record(key, id))
+  expect(await query('select settle_usage($1) as fresh', [JSON.stringify(batch)])).toEqual([{ fresh: 2 }])
+  const ids = batch.map(({ id }) => id)
+  expect(
+    await query(
+      `select charged_nano_usd as charged, overrun_nano_usd as borne from usage_events where id = any ($1) order by 1`,
+      [ids],
+    ),
+  ).toEqual([
+    { charged: 100n, borne: 300n },
+    { charged: 400n, borne: 0n },
+  ])
+  expect(await query('select balance_nano_usd from ledger_accounts where id = $1', [`${organization}/credit`])).toEqual(
+    [{ balance_nano_usd: 0n }],
+  )
 })
 
 /** For a statement to come to where it has to wait. */

@@ -81,7 +81,8 @@ export async function growLease(database: Queryable, request: LeaseRequest): Pro
     elsewhere: nanoUsd(row.elsewhere),
     limit: row.most === null ? null : nanoUsd(row.most),
     capped: row.capped === true,
-    closed: row.closed,
+    // One that had moved and is not there was closed so long ago that it was deleted
+    closed: row.closed || ((movement ?? 0) > 0 && row.movement === null),
     movement: row.movement ?? 0,
     overtaken: row.overtaken,
     endsInMs: row.ends_in_ms === null ? null : Number(row.ends_in_ms),
@@ -126,6 +127,19 @@ export async function closeStrayLeases(
   const strays = open.filter(({ id }) => !isKnown(id))
   for (const { id } of strays) await database.query(sql('select close_lease($1)'), [id])
   return strays.length
+}
+
+/** Of one statement, so that no lock is held for long; the rest comes in the next run. */
+const closedRowsMax = 20_000
+
+/**
+ * What was leased and is over. The ledger says all that became of it; a journal that still comes for it is charged as one that
+ * comes for a lease that was taken back.
+ */
+export async function deleteClosedLeases(database: Queryable, days: number): Promise<number> {
+  const text = `delete from leases where id in (select id from leases where closed_at < now() - $1 * interval '1 day'
+    order by closed_at limit ${closedRowsMax}) returning 1`
+  return (await database.query(sql(text), [days])).length
 }
 
 /** Asks all nodes to hand back what they do not need of an account. */

@@ -69,4 +69,23 @@ export const mended: Readonly<Record<string, Mended>> = {
       { kind: 'revoke', grant: 0 },
     ],
   },
+  'a node that stood still until its leases were deleted begins new ones, and what it had used is charged': {
+    nodes: 1,
+    steps: [
+      dollar,
+      call(0, 10),
+      { kind: 'end', call: 0, share: 100 },
+      call(0, 20),
+      { kind: 'freeze', node: 0 },
+      { kind: 'wait', ms: 3_600_000 },
+      { kind: 'take back' },
+      { kind: 'wait', ms: 4 * 86_400_000 },
+      { kind: 'trim' },
+      { kind: 'hear', node: 0 },
+      call(0, 30),
+      { kind: 'end', call: 0, share: 50 },
+      { kind: 'beat', node: 0 },
+      call(0, 10),
+    ],
+  },
 }

@@ -4,6 +4,7 @@ import { expireCredit } from '#storage/credit-expiry.ts'
 import { grantCredit, revokeCredit } from '#storage/credits.ts'
 import { type Database, type Queryable, sql } from '#storage/database.ts'
 import { deleteKeyBudget, setKeyBudget } from '#storage/key-budgets.ts'
+import { deleteClosedLeases } from '#storage/leases.ts'
 import { closeLease, leasesOfLostNodes, markLostNodes } from '#storage/lost-nodes.ts'
 import { deleteSpendLimit, setSpendLimit } from '#storage/spend-limits.ts'
 import type { Clock } from './clock.ts'
@@ -75,6 +76,10 @@ export class Office {
       await closeLease(this.#database, id)
     }
     await markLostNodes(this.#database, lostAfterMinutes)
+  }
+
+  trim(): Promise<unknown> {
+    return deleteClosedLeases(this.#database, 1)
   }
 
   setLimit({ place, cents, heard }: Steps['limit']): Promise<void> {

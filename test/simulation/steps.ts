@@ -40,6 +40,7 @@ export type Steps = {
   stop: { node: number }
   start: { node: number }
   'take back': Record<never, never>
+  trim: Record<never, never>
 }
 
 export type StepKind = keyof Steps
@@ -174,6 +175,7 @@ const rows: { readonly [Kind in StepKind]: Row<Kind> } = {
     make: nothing,
     read: () => 'the job that takes back the leases of lost nodes runs',
   },
+  trim: { weight: 5, beside: true, make: nothing, read: () => 'leases that were closed a day ago are deleted' },
 }
 
 // entries() forgets that the names are those of the table above.

@@ -197,6 +197,7 @@ export class World {
     stop: step => this.#whileRunning(step, node => this.#stop(node)),
     start: step => this.#start(this.#nodeOf(step)),
     'take back': () => this.#office.takeBack(),
+    trim: () => this.#office.trim(),
   }
 
   async #take(step: SingleStep): Promise<void> {

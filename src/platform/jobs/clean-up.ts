@@ -1,14 +1,20 @@
+import type { Queryable } from '#storage/database.ts'
 import { deleteOldBudgetNotices } from '#storage/due-key-budgets.ts'
 import { forgetDeadJobs, trimJobRuns } from '#storage/job-runs.ts'
 import { deleteOldPlaces } from '#storage/keyset.ts'
+import { deleteClosedLeases } from '#storage/leases.ts'
 import { deleteLeftNodes, deleteOldRecalls, trimAuthEvents } from '#storage/lost-nodes.ts'
 import { trimMails } from '#storage/mails.ts'
 import type { Job } from './job.ts'
+
+/** Far longer than a node is away whose journal is still expected, or than anybody asks why something was reserved. */
+const closedLeaseDays = 30
 
 /** What each deletes, for people, and how. */
 const rows = [
   ['recalls of leases', deleteOldRecalls],
   ['nodes that left', deleteLeftNodes],
+  ['closed leases', (database: Queryable) => deleteClosedLeases(database, closedLeaseDays)],
   ['changes to keys that every node has heard of', trimAuthEvents],
   ['notices of budgets', deleteOldBudgetNotices],
   ['runs of jobs', trimJobRuns],
