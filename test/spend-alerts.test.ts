@@ -36,9 +36,16 @@ const spend = (scope: string, usd: number) =>
     [scope, usd * 1e9],
   )
 
-/** Two nodes look at the same moment. @returns whom the new mails are to */
+/** @returns whom the new mails are to */
 async function evaluate(job: JobName = 'evaluate-spend-alerts'): Promise<string[]> {
   await query('delete from mails')
+  await look(job)
+  const mails = await query<{ recipient: string }>('select recipient from mails order by recipient')
+  return mails.map(({ recipient }) => recipient)
+}
+
+/** Two nodes, at the same moment. */
+async function look(job: JobName): Promise<void> {
   const times = { connectTimeoutMs: 5_000, statementTimeoutMs: 5_000 }
   const databases = [1, 2].map(() =>
     openDatabase({ connection: platform.connection, connectionsMax: 2, ...times }, () => undefined),
@@ -48,8 +55,6 @@ async function evaluate(job: JobName = 'evaluate-spend-alerts'): Promise<string[
     await Promise.all(nodes.map(({ parts }) => jobOf(job).run({ ...parts, mailer: undefined })))
   }
   for (const database of databases) await database.close()
-  const mails = await query<{ recipient: string }>('select recipient from mails order by recipient')
-  return mails.map(({ recipient }) => recipient)
 }
 
 const everybody = ['a@example.com', 'b@example.com', 'owner@example.com']
@@ -117,6 +122,49 @@ test('nothing spent reaches nothing, not even an alert at zero', async () => {
   await spend(platform.first.organizationId, 0.000000001)
   expect(await evaluate()).toEqual(everybody)
   await ask('DELETE', `/spend_alerts/${json.id}`)
+})
+
+test('an edit that leaves the threshold as it is never tells again, wherever the limit has gone meanwhile', async () => {
+  const path = `/projects/${platform.projectId}`
+  const limit = (cents: number) => ask('POST', `${path}/spend_limit`, { threshold_amount: cents, ...monthly })
+  await limit(10_000)
+  await spend(platform.projectId, 90)
+  const { json } = await ask('POST', `${path}/spend_alerts`, alert({ threshold_percent: 80 }))
+  expect(await evaluate()).toEqual(everybody)
+  await limit(50_000)
+  await ask('POST', `${path}/spend_alerts/${json.id}`, alert({ threshold_percent: 80 }, { subject_prefix: '[new]' }))
+  await limit(10_000)
+  expect(await evaluate()).toEqual([])
+  await ask('DELETE', `${path}/spend_alerts/${json.id}`)
+})
+
+test('alerts that are made anew all day long send so many mails and no more; what is due is told when there is room', async () => {
+  const { organizationId } = platform.first
+  await spend(organizationId, 100)
+  const crowd = Array.from({ length: 50 }, (_, index) => `r${index}@example.com`)
+  const channel = { type: 'email', recipients: crowd }
+  const make = async () => {
+    const made = await ask('POST', '/spend_alerts', {
+      threshold_amount: 5_000,
+      ...monthly,
+      notification_channel: channel,
+    })
+    return made.json.id as string
+  }
+  const told = async (): Promise<number> =>
+    Number((await query<{ count: bigint }>('select count(*) as count from mails'))[0]?.count)
+  await query('delete from mails')
+  const ids: string[] = []
+  for (let round = 0; round < 14; round += 1) {
+    ids.push(await make())
+    await look('evaluate-spend-alerts')
+  }
+  // 51 each: to the crowd, and to the owner
+  expect(await told()).toBe(10 * 51)
+  await query(`update mails set created_at = created_at - interval '2 days'`)
+  await look('evaluate-spend-alerts')
+  expect(await told()).toBe(14 * 51)
+  for (const id of ids) await ask('DELETE', `/spend_alerts/${id}`)
 })
 
 test.each([

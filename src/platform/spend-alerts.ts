@@ -112,9 +112,11 @@ const create = (parts: PlatformParts, call: KeyCaller & { params: Params; body: 
 const replace = (parts: PlatformParts, call: KeyCaller & { params: AlertParams; body: SpendAlertBody }) =>
   change(parts, call, async tx => {
     const place = await changePlace(tx, call.grant, call.params)
-    const row = await replaceSpendAlert(tx, place.id, { id: call.params.alert_id, ...draftOf(call.body) })
-    if (!row) throw noSuchAlert()
-    await rearmAlert(tx, row.id)
+    const { alert_id: id } = call.params
+    const before = await findSpendAlert(tx, place.id, id)
+    const row = await replaceSpendAlert(tx, place.id, { id, ...draftOf(call.body) })
+    if (!before || !row) throw noSuchAlert()
+    if (thresholdOf(before) !== thresholdOf(row)) await rearmAlert(tx, row.id)
     return { answer: row, audit: [changed(place, row.id, call.body)], affects: [] }
   })
 
@@ -125,6 +127,9 @@ const remove = (parts: PlatformParts, call: KeyCaller & { params: AlertParams })
     if (!(await deleteSpendAlert(tx, place.id, id))) throw noSuchAlert()
     return { answer: id, audit: [changed(place, id, null)], affects: [] }
   })
+
+const thresholdOf = ({ threshold_cents: cents, threshold_percent: percent }: SpendAlertRow): string =>
+  cents === null ? `${percent} %` : `${cents}`
 
 /** Null: deleted. */
 const changed = (place: Place, id: string, alert: SpendAlertBody | null): AuditEntry =>

@@ -17,6 +17,13 @@ export type DueAlert = {
   organization_name: string
 }
 
+/** Of one organization: whoever edits alerts again and again must not flood others' mailboxes. What is due beyond waits. */
+const mailsADayMax = 500
+const mayMail = (
+  organization: string,
+): string => `(select count(*) from mails m where m.organization_id = ${organization}
+  and m.kind = 'spend_alert' and m.created_at > now() - interval '1 day') < ${mailsADayMax}`
+
 const reached = `w.spent_nano_usd > 0 and w.spent_nano_usd >= spend_alert_threshold(a)`
 
 /** In no order: each is told of by itself. */
@@ -28,7 +35,7 @@ const dueAlerts =
     join spend_windows w on w.scope_id = a.scope_id and w.period = 'month' and w.starts_at = window_start('month', now())
     left join projects p on p.id = a.scope_id
     join organizations o on o.id = coalesce(p.organization_id, a.scope_id)
-  where p.archived_at is null and ${reached}
+  where p.archived_at is null and ${reached} and ${mayMail('o.id')}
     and not exists (select from spend_alert_firings f where f.alert_id = a.id and f.starts_at = w.starts_at)
   limit $1`)
 
@@ -36,16 +43,19 @@ export function findDueAlerts(database: Queryable, most: number): Promise<DueAle
   return database.query<DueAlert>(dueAlerts, [most])
 }
 
-/** False when it was told of before, or is there no more. */
-export async function fireAlert(tx: Queryable, { id, starts_at, spent, threshold }: DueAlert): Promise<boolean> {
-  const there = await tx.query(sql('update spend_alerts set last_fired_at = now() where id = $1 returning id'), [id])
-  if (there.length === 0) return false
+/** False when it was told of before, is there no more, or its organization has had its mails of the day. */
+export async function fireAlert(
+  tx: Queryable,
+  { id, starts_at, spent, threshold, organization_id }: DueAlert,
+): Promise<boolean> {
+  const fire = `update spend_alerts set last_fired_at = now() where id = $1 and ${mayMail('$2')} returning id`
+  if ((await tx.query(sql(fire), [id, organization_id])).length === 0) return false
   const text = `insert into spend_alert_firings (alert_id, starts_at, spent_nano_usd, threshold_nano_usd)
     values ($1, $2, $3, $4) on conflict do nothing returning alert_id`
   return (await tx.query(sql(text), [id, starts_at, spent, threshold])).length > 0
 }
 
-/** After an edit: one whose threshold is beyond what is spent will be reached anew. */
+/** After an edit of its threshold: one whose threshold is beyond what is spent will be reached anew. */
 export async function rearmAlert(tx: Queryable, id: string): Promise<void> {
   const text = `delete from spend_alert_firings f using spend_alerts a, spend_windows w
     where a.id = $1 and f.alert_id = a.id and w.scope_id = a.scope_id and w.period = 'month' and f.starts_at = w.starts_at
