@@ -45,6 +45,8 @@ type Waiter = Amounts & { admitted(hold: PurseHold): void; refused(error: unknow
 /** How long a call waits for what other nodes hold and do not need. */
 const recallWaitMs = 500
 const recallPollMs = 20
+/** Who is asked and has something to spare has handed it back by then. */
+const recallPolls = 3
 /** Where asking the others brought nothing, nobody is asked again for this long. */
 const recallAgainMs = 1_000
 /** A lease moves by itself only where an answer was lost, and a new one only where this node is given up once more. */
@@ -210,7 +212,8 @@ export class Purse {
   async #cover(waiter: Waiter): Promise<ApiError | undefined> {
     try {
       let grown = await this.#grow(waiter.most, waiter.most)
-      if (!this.#has(waiter.most) && grown.elsewhere > 0n) grown = (await this.#askOthers(waiter)) ?? grown
+      const isInReach = this.#inReach(grown) >= waiter.least
+      if (!this.#has(waiter.most) && isInReach && grown.elsewhere > 0n) grown = await this.#askOthers(waiter, grown)
       if (!this.#has(waiter.most) && waiter.least < waiter.most) grown = await this.#grow(waiter.most, waiter.least)
       return spendRefusal(this.account, waiter.least, grown, available(this.#wallet))
     } catch (cause) {
@@ -277,21 +280,47 @@ export class Purse {
     )
   }
 
-  /** Hands in its own fragment first: two nodes that each hold half of what a call needs would wait for each other. */
-  async #askOthers(waiter: Waiter): Promise<GrownLease | undefined> {
+  /** What there would be if all the others handed back all that they hold. */
+  #inReach({ leftOver, elsewhere }: GrownLease): NanoUsd {
+    return nanoUsd(available(this.#wallet) + leftOver + elsewhere)
+  }
+
+  /**
+   * Hands in its own fragment first: two nodes that each hold half of what a call needs would wait for each other. A call that
+   * can be had in full is waited for; one that cannot takes what comes back at once.
+   */
+  async #askOthers(waiter: Waiter, before: GrownLease): Promise<GrownLease> {
     const { database, now, sleep } = this.#parts
-    if (now() < this.#noRecallBeforeMs) return undefined
+    if (now() < this.#noRecallBeforeMs) return before
     await this.#giveBack()
     await recallLeases(database, scopeOf(this.account))
     const until = now() + recallWaitMs
-    for (;;) {
+    for (let polls = 1; ; polls += 1) {
       await sleep(recallPollMs)
       if (this.#recalled) await this.#giveBack()
       const grown = await this.#grow(waiter.most, waiter.most)
       if (this.#has(waiter.most) || grown.elsewhere === 0n) return grown
-      if (now() < until) continue
-      this.#noRecallBeforeMs = now() + recallAgainMs
-      return grown
+      const inReach = this.#inReach(grown)
+      const atHand = inReach - grown.elsewhere
+      const isWorthWaiting = inReach >= waiter.most || (atHand < waiter.least && inReach >= waiter.least)
+      if (now() < until && (isWorthWaiting || polls < recallPolls)) await this.#serveBeside(waiter, inReach)
+      else {
+        this.#noRecallBeforeMs = now() + recallAgainMs
+        return grown
+      }
+    }
+  }
+
+  /** Calls that leave the first one all that it waits for need not wait with it. */
+  async #serveBeside(first: Waiter, inReach: NanoUsd): Promise<void> {
+    let room = inReach - (inReach < first.most ? first.least : first.most)
+    for (const waiter of this.#waiters.slice(1)) {
+      if (waiter.most > room) continue
+      if (!this.#has(waiter.most)) await this.#grow(waiter.most, waiter.most)
+      if (!this.#has(waiter.most)) continue
+      room -= waiter.most
+      this.#waiters.splice(this.#waiters.indexOf(waiter), 1)
+      waiter.admitted(this.#take(waiter.most))
     }
   }
 
