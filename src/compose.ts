@@ -30,6 +30,8 @@ export type Keyhouse = {
   stop(): Promise<void>
 }
 
+/** A key that was not revoked is at the next start. */
+const localAccessMs = 1_000
 const chatModelDefault = 'tinyllama-1.1b-chat'
 
 /** @param seat of a worker; see workers.ts */
@@ -63,7 +65,7 @@ async function build(base: Base): Promise<Keyhouse> {
   // Nearly last: a start that fails, on a port that is taken, must not use up the keys that are shown once
   const first = await firstStart({ database, secrets, firstCreditUsd: parseUsd(config.values['first-credit-usd']) })
   await localAccess.begin(url, leads)
-  closing.add('local access', () => localAccess.end())
+  closing.add('local access', () => localAccess.end(), localAccessMs)
   if (leads && isOn(config, 'local-model')) await inference.start()
   const localModel = isOn(config, 'local-model') ? chatModelDefault : undefined
   return { url, dataDir: directory.path, first, localModel, stop: () => closing.closeAll() }

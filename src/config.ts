@@ -182,7 +182,7 @@ export const settings = {
   ),
   'drain-ms': count(
     { min: 0, max: hours },
-    { default: 25_000, about: 'Milliseconds that a stopping server waits for calls in flight.' },
+    { default: 20_000, about: 'Milliseconds that a stopping server waits for calls in flight.' },
   ),
   'drain-notice-ms': count(
     { min: 0, max: hours },

@@ -4,6 +4,7 @@ import { createLog, type Log } from '#observe/log.ts'
 import { banner } from '#src/banner.ts'
 import { compose, type Keyhouse } from '#src/compose.ts'
 import type { Config } from '#src/config.ts'
+import { endProcess } from '#src/end-process.ts'
 import { composeWorkers } from '#src/workers.ts'
 
 const oneSignalMs = 1_000
@@ -39,4 +40,5 @@ async function stop(keyhouse: Keyhouse, signal: NodeJS.Signals, log: Log): Promi
   log.info({ signal }, 'draining; a second signal stops at once')
   await keyhouse.stop()
   log.info('stopped')
+  endProcess()
 }

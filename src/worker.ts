@@ -10,6 +10,7 @@ import type { MetricsSnapshot } from '#observe/metrics.ts'
 import { Channel } from '#src/channel.ts'
 import { compose, type Keyhouse } from '#src/compose.ts'
 import type { Config } from '#src/config.ts'
+import { endProcess } from '#src/end-process.ts'
 import type { Seat } from '#src/seat.ts'
 
 /** What the primary tells with the question `start`. */
@@ -63,4 +64,5 @@ async function stop(keyhouse: Keyhouse): Promise<void> {
   process.exitCode = 0
   process.removeAllListeners('disconnect')
   process.disconnect()
+  endProcess()
 }

@@ -15,6 +15,7 @@ import { Paces } from '#gateway/paces.ts'
 import { PayloadCapture, writePayloads } from '#gateway/payload-capture.ts'
 import { Wallets } from '#gateway/wallets.ts'
 import { watchGrants } from '#gateway/watch.ts'
+import { within } from '#gateway/within.ts'
 import type { Metrics } from '#observe/metrics.ts'
 import type { Provider } from '#providers/contract.ts'
 import type { Config } from '#src/config.ts'
@@ -26,7 +27,13 @@ import { openCounters } from '#storage/open-counters.ts'
 import { type Base, now, wallClock } from './base.ts'
 import type { Storage } from './storage.ts'
 
+/** As long as the database takes usage; it is given up sooner where nothing arrives. */
 const flushMs = 10_000
+const flushSilenceMs = 2_000
+/** All that, and handing back what was reserved. */
+const settleMs = 13_000
+const capturedMs = 5_000
+const partMs = 1_000
 const expiredEveryMs = 250
 
 export async function openGateway(
@@ -61,21 +68,21 @@ export async function openGateway(
     { recalled: scope => wallets.recall(scope), lost: () => wallets.doubtLeases() },
     onError,
   )
-  closing.add('usage', () => settleAll(journal, wallets, cluster))
+  closing.add('usage', () => within(settleMs, settleAll(journal, wallets, cluster)))
   const counters = await openCounters({
     redisUrl: values['redis-url'],
     nodes: () => cluster.current(),
     file: join(directory.path, 'rate-limits.json'),
     onError,
   })
-  closing.add('rate limits', () => counters.close())
+  closing.add('rate limits', () => counters.close(), partMs)
   const payloads = new PayloadCapture({
     write: writePayloads(database),
     wallClock,
     dropped: count => metrics.payloadsDropped(count),
     warn: (details, message) => log.warn(details, message),
   })
-  closing.add('captured calls', () => payloads.close())
+  closing.add('captured calls', () => payloads.close(), capturedMs)
   const active = new ActiveCalls()
   grants.onChange(event => {
     // A limit may have been lowered: what this node holds of it and does not need goes back at once
@@ -90,7 +97,7 @@ export async function openGateway(
   const sweep = setInterval(() => active.cutExpired(clock.nowMs()), expiredEveryMs)
   closing.add('expired keys', () => clearInterval(sweep))
   const watch = await watchGrants(database, grants, values['auth-poll-ms'], onError)
-  closing.add('watch', () => watch.stop())
+  closing.add('watch', () => watch.stop(), partMs)
   await catalogue.reload()
   return {
     settings: gatewaySettings(config),
@@ -134,7 +141,7 @@ const gatewaySettings = ({ values }: Config): Gateway['settings'] => ({
 /** Everything that was used reaches the database, and what was reserved goes back; else both wait for the next start. */
 async function settleAll(journal: Journal, wallets: Wallets, cluster: ClusterLink): Promise<void> {
   try {
-    await journal.flush(flushMs)
+    await journal.flush(flushMs, flushSilenceMs)
     await wallets.close()
     await cluster.leave()
   } finally {

@@ -35,6 +35,8 @@ export type Storage = {
 
 const replayMs = 60_000
 const segmentBytesMax = 8 * 1024 * 1024
+/** What was not delivered stays on the disk, and a connection that hangs is dropped. */
+const partMs = 1_000
 const partitionsEveryMs = 3_600_000
 
 export async function openStorage(base: Base): Promise<Storage> {
@@ -54,14 +56,14 @@ export async function openStorage(base: Base): Promise<Storage> {
     },
     error => onError('a database connection failed', error),
   )
-  closing.add('database', () => database.close())
+  closing.add('database', () => database.close(), partMs)
   const { from, to } = await migrate(database).catch(error => explainDatabase(values['database-url'], error))
   if (from !== to) log.info({ from, to }, 'database migrated')
   await keepPartitions(database, closing, onError)
   const node = await nodeId(directory.paths.node)
   const open = (folder: string): Promise<Journal> => openJournal(base, directory, folder, database)
   const journal = await open(directory.paths.journal)
-  closing.add('journal', () => journal.close())
+  closing.add('journal', () => journal.close(), partMs)
   await reconcile(database, journal, node, log)
   if (isLeader(base)) {
     await takeUpUnusedNodes(directory.path, values.workers, open, (left, id) => reconcile(database, left, id, log))

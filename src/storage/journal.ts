@@ -118,19 +118,36 @@ export class Journal {
     })
   }
 
-  /** Delivers all that is waiting; resolves when the database has it. Fails when the deadline passes first. */
-  async flush(deadlineMs: number): Promise<void> {
+  /**
+   * Delivers all that is waiting; resolves when the database has it. Fails when the deadline passes first, or when nothing
+   * arrives for `silenceMs`.
+   */
+  async flush(deadlineMs: number, silenceMs: number = deadlineMs): Promise<void> {
     const deadline = performance.now() + deadlineMs
+    let [waiting, silentAfter] = [this.#waiting.length, performance.now() + silenceMs]
     while (this.#appends.length > 0 || this.#writing || this.#waiting.length > 0) {
-      if (performance.now() > deadline) {
-        throw new Error(
-          `${this.#waiting.length} usage records still wait in the journal: ${this.#sinkError ?? 'too slow'}`,
-        )
-      }
-      await this.#writing
-      await this.#deliver()
-      if (this.#sinkError) await new Promise(resolve => setTimeout(resolve, retryMsMin))
+      if (this.#waiting.length < waiting) silentAfter = performance.now() + silenceMs
+      waiting = this.#waiting.length
+      const leftMs = Math.min(deadline, silentAfter) - performance.now()
+      if (leftMs <= 0)
+        throw new Error(`${waiting} usage records still wait in the journal: ${this.#sinkError ?? 'too slow'}`)
+      await this.#deliverWithin(leftMs)
     }
+  }
+
+  async #deliverWithin(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, ms)
+    })
+    await Promise.race([this.#deliverAll(), late])
+    clearTimeout(timer)
+  }
+
+  async #deliverAll(): Promise<void> {
+    await this.#writing
+    await this.#deliver()
+    if (this.#sinkError) await new Promise(resolve => setTimeout(resolve, retryMsMin))
   }
 
   /** Closes the file. What was not delivered stays on the disk for the next start. */

@@ -53,7 +53,8 @@ const pollMs = 2_000
 const restartMs = 5_000
 const looksFailedMax = 6
 /** How long a stopping node waits for the jobs that it is in: another one runs again what did not end. */
-const stopMs = 8_000
+const stopMs = 2_000
+const goodbyeMs = 500
 
 /** @throws Error that says what to do where the queue's schema cannot be made */
 export async function startJobs(settings: JobSettings): Promise<{ stop(): Promise<void> }> {
@@ -88,7 +89,7 @@ export async function startJobs(settings: JobSettings): Promise<{ stop(): Promis
     async stop() {
       await within(stopMs, Promise.all([worker.stop(), timers.stop()]))
       mailer?.close()
-      await within(stopMs, pool.end())
+      await within(goodbyeMs, pool.end())
     },
   }
 }
