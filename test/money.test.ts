@@ -20,6 +20,8 @@ const nanoPerOutput = 15_000n
 const outputTokensMax = 100
 /** Tokens that a chat template may add to the bytes of a body. */
 const templateTokens = 64
+/** Usage is in the database after this. */
+const deliveryMs = 300
 
 /** A call whose hold is known to the nano-dollar: every byte of its body can be a token. */
 const body = (user: string, more: Body = {}): string =>
@@ -245,6 +247,73 @@ describe('what a call costs', () => {
     expect(performance.now() - startedAtMs).toBeLessThan(1_000)
     const cost = Number(17n * nanoPerInput + 9n * nanoPerOutput) / 1e9
     expect((await dollars()) - dollarsBefore).toBeCloseTo(cost, 9)
+  })
+})
+
+describe('what would cost more than it says', () => {
+  type DryRun = { readonly input_tokens_max: number; readonly output_tokens_max: number }
+  const heldFor = async (more: Body): Promise<DryRun> => {
+    const response = await send(body('plain', more), { headers: { 'x-keyhouse-dry-run': 'true' } })
+    expect(response.status).toBe(200)
+    // As dry-run.ts writes it
+    return (await response.json()) as DryRun
+  }
+
+  test('a predicted answer is held for beside the bound: what does not come true of it is charged as output', async () => {
+    const prediction = { type: 'content', content: 'word '.repeat(600) }
+    const predicted = Buffer.byteLength(JSON.stringify(prediction))
+    expect((await heldFor({ prediction })).output_tokens_max).toBe(outputTokensMax + predicted)
+    const usage = { prompt_tokens: 700, completion_tokens: 650, total_tokens: 1_350 }
+    scripted.scripts.set('predicted', { pieces: [JSON.stringify({ id: 'x', choices: [], usage })] })
+    const response = await send(body('predicted', { model: 's', prediction }))
+    const row = await books.usageOf(response.headers.get('x-request-id'))
+    expect(row).toMatchObject({ output_tokens: 650, overrun_nano_usd: 0n })
+    expect(scripted.bodies.at(-1)).toMatchObject({ max_tokens: outputTokensMax, prediction })
+  })
+
+  test('answers that are made and thrown away are held for', async () => {
+    expect((await heldFor({ best_of: 20, n: 2 })).output_tokens_max).toBe(20 * outputTokensMax)
+  })
+
+  test('a sound that the provider has kept is held for as an attachment', async () => {
+    const messages = [
+      { role: 'assistant', audio: { id: 'audio_1' } },
+      { role: 'user', content: 'again' },
+    ]
+    expect((await heldFor({ messages })).input_tokens_max).toBeGreaterThan(50_000)
+  })
+
+  test.each(['models', 'fallbacks', 'model_list', 'preset', 'api_base', 'base_url', 'api_key'])(
+    'a request cannot choose with %s what nobody has priced, nor send our credential elsewhere',
+    async member => {
+      const before = gateway.upstream.requestCount()
+      await expectRefusal(await send(body('plain', { [member]: ['dear'] })), { status: 400, param: member })
+      await expectRefusal(await send(body('plain', { [member.toUpperCase()]: ['dear'] })), { status: 400 })
+      expect(gateway.upstream.requestCount()).toBe(before)
+    },
+  )
+
+  test('a failure that calls itself 200 costs nothing, and is told as one', async () => {
+    const failure = { error: { message: 'no capacity', code: 503 } }
+    scripted.scripts.set('fails as 200', { pieces: [JSON.stringify(failure)] })
+    const response = await send(body('fails as 200', { model: 's' }))
+    await expectRefusal(response, { status: 502, code: 'upstream_error' })
+    await sleep(deliveryMs)
+    const requestId = response.headers.get('x-request-id')
+    expect(await books.query('select from usage_events where request_id = $1', [requestId])).toEqual([])
+  })
+
+  test('a key that is revoked while its answer is made pays for what was asked of the provider', async () => {
+    const key = await gateway.newKey()
+    const before = gateway.upstream.requestCount()
+    const call = send(slow, { headers: { authorization: `Bearer ${key.value}` } })
+    await expect.poll(() => gateway.upstream.requestCount()).toBe(before + 1)
+    await gateway.admin('DELETE', key.path)
+    const response = await call
+    await expectRefusal(response, { status: 401 })
+    const row = await books.usageOf(response.headers.get('x-request-id'))
+    expect(row).toMatchObject({ outcome: 'revoked', estimated: true, overrun_nano_usd: 0n })
+    expect(row.charged_nano_usd).toBeGreaterThan(0n)
   })
 })
 

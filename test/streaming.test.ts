@@ -1,5 +1,6 @@
 /** Streams from the provider through Keyhouse to the client: the bytes, the pace, and every way to break off. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Behaviour } from '../src/providers/fake/behaviour.ts'
 import { type FakeUpstream, startFakeUpstream } from '../src/providers/fake/upstream.ts'
@@ -406,6 +407,12 @@ describe('providers that break off', () => {
       expect(row.output_tokens).toBeLessThan(30)
     },
   )
+
+  test('an answer that comes compressed, though nobody asked for it, is refused before its first byte', async () => {
+    const script = { contentType: 'text/event-stream', pieces: [gzipSync(said.join(''))] }
+    scripted.scripts.set('compressed', { ...script, headers: { 'content-encoding': 'gzip' } })
+    await expectRefusal(await stream('compressed', { model: 's' }), { status: 502, code: 'upstream_invalid' })
+  })
 
   test('an event that is not JSON is passed on like the others, and the call is charged', async () => {
     const response = await stream('malformed')

@@ -26,6 +26,8 @@ export type Bound = {
   readonly inputTokensMax: number
   readonly outputTokensMax: number
   readonly outputTokensEach: number | null
+  /** Of each answer, beside that bound: what was predicted and does not come true. */
+  readonly predictedTokensMax: number
   readonly serviceTier: CostBound['serviceTier']
   readonly toolCallsMax: number
 }
@@ -43,7 +45,8 @@ export async function admit(gateway: Gateway, call: Call): Promise<Admission> {
     const reserved = gateway.wallets.reserve(accountsOf(call.grant, call.beganAtMs), amounts)
     const hold = reserved instanceof Promise ? await reserved : reserved
     if (hold.amount === amounts.most) return { hold, limits, bound, clampedFrom: null }
-    return { hold, limits, bound: clamped(call, bound, hold), clampedFrom: bound.outputTokensMax / call.ask.choices }
+    const clampedFrom = bound.outputTokensMax / call.ask.choices - bound.predictedTokensMax
+    return { hold, limits, bound: clamped(call, bound, hold), clampedFrom }
   } catch (error) {
     // A refused call consumes nothing
     limits.undo()
@@ -57,12 +60,17 @@ export function boundOf(gateway: Gateway, { body, ask, model, endpoint }: Call):
   const inputTokensMax =
     body.raw.length + templateTokensMax + Math.min(attached, model.contextTokensMax ?? Number.POSITIVE_INFINITY)
   const toolCallsMax = hostedToolsIn(body.parsed).length === 0 ? 0 : hostedToolCallsMax
-  const whole = { inputTokensMax, serviceTier: ask.serviceTier, toolCallsMax }
+  const predictedTokensMax = ask.predictedBytes ?? 0
+  const whole = { inputTokensMax, serviceTier: ask.serviceTier, toolCallsMax, predictedTokensMax }
   if (!endpoint.answers) return { ...whole, outputTokensMax: 0, outputTokensEach: null }
   const known = ask.outputTokens ?? model.outputTokensMax ?? model.contextTokensMax
   const each = known ?? gateway.settings.outputTokensDefault
   const mustSend = ask.outputTokens !== null || known === null
-  return { ...whole, outputTokensMax: each * ask.choices, outputTokensEach: mustSend ? each : null }
+  return {
+    ...whole,
+    outputTokensMax: (each + predictedTokensMax) * ask.choices,
+    outputTokensEach: mustSend ? each : null,
+  }
 }
 
 const templateTokensMax = 64
@@ -76,7 +84,7 @@ const hostedToolCallsMax = 10
 /** Where the rest of the credit covers less than the whole answer, an answer of this length is still worth having. */
 function amountsOf({ settings }: Gateway, { price, ask, endpoint }: Call, bound: Bound): Amounts {
   const most = mostItCanCost(price, bound)
-  const useful = settings.clampedOutputTokensMin * ask.choices
+  const useful = (settings.clampedOutputTokensMin + bound.predictedTokensMax) * ask.choices
   if (!endpoint.answers || settings.clampedOutputTokensMin === 0 || useful >= bound.outputTokensMax) {
     return { most, least: most }
   }
@@ -86,7 +94,7 @@ function amountsOf({ settings }: Gateway, { price, ask, endpoint }: Call, bound:
 /** The whole bound again, with as much output as the hold covers. */
 function clamped({ price, ask }: Call, bound: Bound, hold: Hold): Bound {
   const each = Math.floor(outputCovered(price, bound, hold.amount) / ask.choices)
-  return { ...bound, outputTokensMax: each * ask.choices, outputTokensEach: each }
+  return { ...bound, outputTokensMax: each * ask.choices, outputTokensEach: each - bound.predictedTokensMax }
 }
 
 export const estimateInput = ({ body, ask }: Call): number =>

@@ -1,6 +1,7 @@
 /** What came back from a provider, as far as settling needs to know. */
 import type { Target } from '#core/catalogue.ts'
 import type { Outcome } from '#storage/usage.ts'
+import type { CallCut } from './active-calls.ts'
 
 /** What was seen of a stream, to estimate from when the provider's numbers never came. */
 export type StreamTally = { readonly events: number; readonly bytes: number; readonly smallestEventBytes: number }
@@ -21,4 +22,6 @@ export type Answer = {
   /** The end of the answer, which leaves only after the usage is on disk. */
   readonly tail: Buffer
   readonly firstByteMs: number | null
+  /** What the caller is told instead, of a call that was cut before its answer began. */
+  readonly refusal?: CallCut
 }

@@ -59,8 +59,9 @@ async function answer(gateway: Gateway, call: Call): Promise<void> {
 }
 
 /** A client that stopped reading must not take what it has for the whole, should it ever read on. */
-function finish(exchange: Exchange, { head, tail, outcome }: Answer): void {
+function finish(exchange: Exchange, { head, tail, outcome, refusal }: Answer): void {
   if (outcome === 'client_left') return exchange.destroy()
+  if (refusal) throw refusal
   if (head) exchange.start(200, head)
   exchange.end(tail)
 }

@@ -16,6 +16,7 @@ export function parseBody(raw: Buffer): RequestBody {
   // Checked above: an object, and JSON has no other members than those a JsonObject may have.
   const body = parsed as JsonObject
   refuseLookalikes(body)
+  refuseRerouting(body)
   return { raw, parsed: body, isAmbiguous: readsTwoWays(text) }
 }
 
@@ -54,7 +55,17 @@ const decisive = [
 ] as const
 const decisiveOrEscape = new RegExp(`"(?:${decisive.join('|')})"|\\\\u`, 'g')
 
-const known: ReadonlySet<string> = new Set([...decisive, 'include_usage'])
+/** Members with which other gateways, as providers, would take another model than the one that is paid for, or go elsewhere with our credential. */
+const rerouting = ['models', 'fallbacks', 'model_list', 'preset', 'api_base', 'base_url', 'api_key'] as const
+
+function refuseRerouting(body: JsonObject): void {
+  const member = rerouting.find(name => (body[name] ?? null) !== null)
+  if (member === undefined) return
+  const message = `Unsupported parameter: '${member}'. The model is the one in 'model', and the operator sets its routes.`
+  throw apiError('invalid_parameter', { param: member, message, code: 'unsupported_parameter' })
+}
+
+const known: ReadonlySet<string> = new Set([...decisive, ...rerouting, 'include_usage'])
 /** As Go's JSON compares names: in any case, the long s and the Kelvin sign included. */
 const folded = (member: string): string => member.toUpperCase().toLowerCase()
 

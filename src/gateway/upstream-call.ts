@@ -55,6 +55,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #firstByteMs: number | null = null
   /** While the client reads nothing: then it is not the provider that is silent. */
   #stall: NodeJS.Timeout | undefined
+  #isAtWork = false
   #heardAtMs = 0
   #silentMs = 0
   #clientLeft = false
@@ -74,6 +75,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     const { cutSwitch } = this.#settings.call
     // Nothing was sent yet
     if (cutSwitch.reason) return controller.abort(cutSwitch.reason)
+    this.#isAtWork = true
     this.#heardAtMs = performance.now()
     cutSwitch.onCut(reason => {
       if (reason.outcome === 'client_left') this.#letLeave(controller)
@@ -81,9 +83,13 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     })
   }
 
-  onResponseStart(_controller: Controller, status: number, headers: IncomingHttpHeaders): void {
+  onResponseStart(controller: Controller, status: number, headers: IncomingHttpHeaders): void {
     this.#status = status
     this.#headers = headers
+    const encoding = headers['content-encoding'] ?? 'identity'
+    // Nobody asked for it, and what is in there could be neither counted nor passed on
+    if (status === 200 && encoding !== 'identity')
+      return controller.abort(new Error(`the answer is encoded as ${encoding}`))
     const { ask } = this.#settings.call
     const streams = status === 200 && ask.stream && /^text\/event-stream/i.test(String(headers['content-type']))
     if (streams) this.#relay = new SseRelay(ask.includeUsage)
@@ -108,7 +114,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     if (this.#relay && this.#firstByteMs !== null) {
       return this.#succeed(cut?.outcome ?? 'upstream_cut', this.#relay, cutTail(this.#settings.target, cut))
     }
-    if (this.#clientLeft && error instanceof CallCut) return this.#leaveUnseen()
+    if (error instanceof CallCut && this.#isAtWork) return this.#endUnseen(error)
     if (cut) return this.#reject(cut)
     this.#resolve({ failure: { error: this.#connectionError(error), tryNext: true } })
   }
@@ -184,20 +190,6 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     }
   }
 
-  /** Before anything could be seen of its answer. */
-  #leaveUnseen(): void {
-    const { target } = this.#settings
-    const nothing = {
-      usage: undefined,
-      serviceTier: undefined,
-      tally: undefined,
-      head: undefined,
-      tail: Buffer.alloc(0),
-    }
-    const silentMs = this.#silentMs
-    this.#resolve({ answer: { target, outcome: 'client_left', ...nothing, silentMs, firstByteMs: null } })
-  }
-
   // The end -------------------------------------------------------------------------------------------------------------
 
   #beginStream(): void {
@@ -220,6 +212,22 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     this.#chunks.push(chunk)
   }
 
+  /** A provider that was sent a request charges for it. That we stop is nobody's to pay for. */
+  #endUnseen(cut: CallCut): void {
+    const outcome = this.#clientLeft ? 'client_left' : cut.outcome
+    if (outcome === 'shutdown') return this.#reject(cut)
+    const nothing = {
+      usage: undefined,
+      serviceTier: undefined,
+      tally: undefined,
+      head: undefined,
+      tail: Buffer.alloc(0),
+    }
+    const { target } = this.#settings
+    const silentMs = this.#silentMs
+    this.#resolve({ answer: { target, outcome, ...nothing, silentMs, firstByteMs: null, refusal: cut } })
+  }
+
   #finishStream(relay: SseRelay): void {
     // Without [DONE] and without usage the provider broke off: many clients would take half an answer for a whole one
     const broken = !relay.finished && relay.usage === undefined
@@ -240,7 +248,12 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     const { target } = this.#settings
     const tail = this.#chunks.length === 1 ? (this.#chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#chunks)
     const usage = findUsage(tail)
-    if (usage === undefined && !isJsonObject(tail)) {
+    const body = usage === undefined ? jsonObject(tail) : undefined
+    if (body && isFailure(body)) {
+      this.#status = failureStatus(body.error)
+      return this.#finishRefused()
+    }
+    if (usage === undefined && body === undefined) {
       const error = apiError(
         'upstream_invalid',
         { provider: target.providerName },
@@ -283,11 +296,24 @@ function cutTail(target: Target, cut: CallCut | undefined): Buffer {
   return Buffer.from(`data: ${errorBody(error)}\n\n`)
 }
 
-function isJsonObject(bytes: Buffer): boolean {
+type JsonObject = { readonly [member: string]: unknown }
+
+function jsonObject(bytes: Buffer): JsonObject | undefined {
   try {
     const parsed: unknown = JSON.parse(bytes.toString('utf8'))
-    return typeof parsed === 'object' && parsed !== null
+    // An object has members of unknown types, which is what this says
+    return typeof parsed === 'object' && parsed !== null ? (parsed as JsonObject) : undefined
   } catch {
-    return false
+    return undefined
   }
+}
+
+/** Some say 200 and mean it of the connection alone: OpenRouter does, with the status of its own provider inside. */
+const isFailure = ({ error, choices, data }: JsonObject): boolean =>
+  typeof error === 'object' && error !== null && choices === undefined && data === undefined
+
+function failureStatus(error: unknown): number {
+  // Checked by the caller to be an object
+  const { code } = error as { code?: unknown }
+  return typeof code === 'number' && code >= 400 && code <= 599 ? Math.trunc(code) : 502
 }

@@ -6,13 +6,21 @@
 const member = '"usage"'
 const usageBytesMax = 16 * 1024
 
-/** The last `usage` object in the body, or undefined. */
+/** The `usage` object of the body, or undefined. Where it could be one of several, the whole is read: tools may answer in objects. */
 export function findUsage(body: Buffer): unknown {
+  if (body.indexOf(member) !== body.lastIndexOf(member)) return outermost(body)
   for (let at = body.lastIndexOf(member); at >= 0; at = at > 0 ? body.lastIndexOf(member, at - 1) : -1) {
     const object = objectAt(body, at + member.length)
     if (object !== undefined) return object
   }
   return undefined
+}
+
+function outermost(body: Buffer): unknown {
+  const whole = parse(body.toString('utf8'))
+  // Any JSON value has members of unknown types, or none
+  const usage = (whole as { usage?: unknown } | null | undefined)?.usage
+  return typeof usage === 'object' && usage !== null ? usage : undefined
 }
 
 function objectAt(body: Buffer, from: number): unknown {

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export type Script = {
   readonly status?: number
   readonly contentType?: string
+  readonly headers?: Readonly<Record<string, string>>
   /** Written one by one. */
   readonly pieces: readonly (string | Buffer)[]
   readonly gapMs?: number
@@ -30,8 +31,14 @@ export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
     for await (const chunk of request) text += chunk
     const body = JSON.parse(text)
     bodies.push(body)
-    const { status = 200, contentType = 'application/json', pieces, gapMs = 0 } = scripts.get(body.user) ?? noScript
-    response.writeHead(status, { 'content-type': contentType })
+    const {
+      status = 200,
+      contentType = 'application/json',
+      headers = {},
+      pieces,
+      gapMs = 0,
+    } = scripts.get(body.user) ?? noScript
+    response.writeHead(status, { 'content-type': contentType, ...headers })
     for (const piece of pieces) {
       response.write(piece)
       if (gapMs > 0) await sleep(gapMs)

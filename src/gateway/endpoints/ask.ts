@@ -21,6 +21,8 @@ export type Ask = {
   readonly outputMember: 'max_tokens' | 'max_completion_tokens'
   /** In which service tier it asks to be served. Left out: as the provider sees fit. */
   readonly serviceTier?: RequestedTier
+  /** What the answer is predicted to be: each of its bytes can be a token, and what does not come true is charged as output. */
+  readonly predictedBytes?: number
   /** Images and files that come along, whose tokens have nothing to do with their bytes. Left out: none. */
   readonly attachments?: number
   /** What else is limited: how many images it makes, how much audio it brings, how many input tokens it queues as a batch. */
@@ -42,6 +44,7 @@ export type CallEndpoint = {
 }
 
 const choicesMax = 128
+const bestOfMax = 20
 /** Larger than any model's context; beyond it a number is a mistake, not a bound. */
 const outputTokensMax = 10_000_000
 
@@ -126,7 +129,11 @@ export function readCount(body: JsonObject, member: string, bounds: { min: numbe
   return value
 }
 
-export const readChoices = (body: JsonObject): number => readCount(body, 'n', { min: 1, max: choicesMax }) ?? 1
+const readChoices = (body: JsonObject): number => readCount(body, 'n', { min: 1, max: choicesMax }) ?? 1
+
+/** Answers that are made, whether or not all of them are sent: some make more and keep the best. */
+export const readCandidates = (body: JsonObject): number =>
+  Math.max(readChoices(body), readCount(body, 'best_of', { min: 1, max: bestOfMax }) ?? 1)
 
 export const readOutputTokens = (body: JsonObject, member: string, min = 1): number | null =>
   readCount(body, member, { min, max: outputTokensMax })

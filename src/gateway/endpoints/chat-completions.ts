@@ -4,7 +4,7 @@ import {
   type CallEndpoint,
   invalid,
   type JsonObject,
-  readChoices,
+  readCandidates,
   readModel,
   readOutputTokens,
   readServiceTier,
@@ -30,10 +30,11 @@ export const chatCompletions: CallEndpoint = {
     return {
       model,
       ...readStream(body),
-      choices: readChoices(body),
+      choices: readCandidates(body),
       outputTokens: current ?? old,
       outputMember: current === null ? 'max_tokens' : 'max_completion_tokens',
       serviceTier: readServiceTier(body),
+      predictedBytes: predictedBytes(body),
       attachments: countAttachments(body),
     }
   },
@@ -61,13 +62,18 @@ function checkMessages({ messages }: JsonObject): void {
   }
 }
 
+const predictedBytes = ({ prediction = null }: JsonObject): number =>
+  prediction === null ? 0 : Buffer.byteLength(JSON.stringify(prediction))
+
 /** Text is as long as its bytes, and sound too; an image or a file may be a link of a few. */
 const asLongAsItsBytes: readonly unknown[] = ['text', 'refusal', 'input_audio']
 
 function countAttachments({ messages }: JsonObject): number {
   let attachments = 0
   // Checked above to be a list of objects
-  for (const { content } of messages as readonly JsonObject[]) {
+  for (const { content, audio } of messages as readonly JsonObject[]) {
+    // Names a sound of an earlier answer, which the provider has kept
+    if (audio instanceof Object) attachments += 1
     if (!Array.isArray(content)) continue
     for (const part of content) if (!asLongAsItsBytes.includes(part?.type)) attachments += 1
   }

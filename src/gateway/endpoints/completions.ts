@@ -4,8 +4,7 @@ import {
   type CallEndpoint,
   invalid,
   type JsonObject,
-  readChoices,
-  readCount,
+  readCandidates,
   readModel,
   readOutputTokens,
   readServiceTier,
@@ -13,7 +12,6 @@ import {
   wrongType,
 } from './ask.ts'
 
-const bestOfMax = 20
 const promptsMax = 2048
 /** What the API has always used when max_tokens is not set. */
 const outputTokensDefault = 16
@@ -27,11 +25,10 @@ export const completions: CallEndpoint = {
   answers: true,
   read(body, pathModel) {
     const model = readModel(body, pathModel)
-    const candidates = readCount(body, 'best_of', { min: 1, max: bestOfMax }) ?? 1
     return {
       model,
       ...readStream(body),
-      choices: Math.max(readChoices(body), candidates) * countPrompts(body),
+      choices: readCandidates(body) * countPrompts(body),
       outputTokens: readOutputTokens(body, 'max_tokens', 0) ?? outputTokensDefault,
       outputMember: 'max_tokens',
       serviceTier: readServiceTier(body),
