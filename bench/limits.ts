@@ -31,6 +31,7 @@ const rules = rulesOf(
     budgetKeyId: 'key_bench' as ApiKeyId,
     usageTier: null,
     organizationLimits: set,
+    ownerLimits: new Map(),
     projectLimits: set,
     keyLimits: set,
   },

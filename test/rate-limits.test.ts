@@ -83,6 +83,30 @@ describe("an organization's limits", () => {
     expect((await theirs('DELETE', row)).status).toBe(403)
   })
 
+  test("that an owner has set never exceed a usage tier that was lowered since; the operator's do", async () => {
+    const organization_id = platform.other.organizationId
+    const tier = (usage_tier: string | null) => ask('POST', '/usage_tier', { organization_id, usage_tier })
+    const holds = async () => {
+      // Every row has the two limits a minute
+      const { data } = (await theirs('GET', '/rate_limits')).json as { data: Record<string, unknown>[] }
+      return data.find(limit => limit.model === model)?.max_requests_per_1_minute
+    }
+    await ask('DELETE', `${row}?organization_id=${organization_id}`)
+    await tier('5')
+    expect((await theirs('POST', row, { max_requests_per_1_minute: 8_000 })).status).toBe(200)
+    expect(await holds()).toBe(8_000)
+    await tier('1')
+    expect(await holds()).toBe(1_000)
+    await tier('5')
+    expect(await holds()).toBe(8_000)
+    await ask('POST', `${row}?organization_id=${organization_id}`, { max_requests_per_1_minute: 9_000 })
+    expect(await holds()).toBe(9_000)
+    await tier('1')
+    expect(await holds()).toBe(9_000)
+    await ask('DELETE', `${row}?organization_id=${organization_id}`)
+    await tier(null)
+  })
+
   test("of any organization are the operator's to set, and nobody else's", async () => {
     const query = `?organization_id=${platform.other.organizationId}`
     expect((await ask('POST', `${row}${query}`, { max_requests_per_1_minute: 5_000 })).status).toBe(200)

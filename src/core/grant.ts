@@ -54,6 +54,8 @@ export type Grant = {
   readonly usageTier: TierName | null
   /** Rate limits that were set for the organization, the project, and the key, together with those that it replaced. */
   readonly organizationLimits: LimitsByModel
+  /** What the organization's owner set for it: the lower of the two holds. */
+  readonly ownerLimits: LimitsByModel
   readonly projectLimits: LimitsByModel
   readonly keyLimits: LimitsByModel
   /** How much is kept of what is said in the project's calls; null: nothing. */

@@ -141,21 +141,24 @@ type Holder = Pick<
   | 'budgetKeyId'
   | 'usageTier'
   | 'organizationLimits'
+  | 'ownerLimits'
   | 'projectLimits'
   | 'keyLimits'
 >
 
+type OrganizationHolder = Pick<Holder, 'usageTier' | 'organizationLimits' | 'ownerLimits'>
+
 /**
- * Whatever is not set for an organization is what its tier gives, or the settings where it has none. A project and a key
- * have only what is set for them. Test keys spend nothing: their calls are counted apart, and no tier concerns them.
+ * Whatever is not set for an organization is what its tier gives, or the settings where it has none; and its owner may have
+ * set less. A project and a key have only what is set for them. Test keys spend nothing: their calls are counted apart, and no tier concerns them.
  */
 export function organizationLimits(
-  { kind, usageTier, organizationLimits: set }: Pick<Holder, 'kind' | 'usageTier' | 'organizationLimits'>,
+  { kind, usageTier, organizationLimits: set, ownerLimits }: OrganizationHolder & Pick<Holder, 'kind'>,
   model: string,
   defaults: ScopeLimits,
 ): EveryLimit {
   const base = usageTier === null || kind === 'test' ? defaults : limitsOfTier(usageTier, model)
-  return { ...base, ...limitsSet(set, model) }
+  return tighter({ ...base, ...limitsSet(set, model) }, limitsSet(ownerLimits, model))
 }
 
 /**
@@ -163,12 +166,12 @@ export function organizationLimits(
  * one that is within these raises nothing.
  */
 export function organizationLimitsOfAll(
-  { usageTier, organizationLimits: set }: Pick<Holder, 'usageTier' | 'organizationLimits'>,
+  { usageTier, organizationLimits: set, ownerLimits }: OrganizationHolder,
   defaults: ScopeLimits,
 ): EveryLimit {
   const rows = usageTier === null ? [] : rowsOfTier(usageTier)
   const base = rows.reduce<EveryLimit | undefined>((least, [, limits]) => tighter(limits, least ?? {}), undefined)
-  return { ...(base ?? defaults), ...set.get('*') }
+  return tighter({ ...(base ?? defaults), ...set.get('*') }, ownerLimits.get('*') ?? none)
 }
 
 /** All limits that hold for the calls of a key to a model. */

@@ -13,7 +13,7 @@ import {
 import type { AuthSubject } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
 import { findProject, type ProjectRow } from '#storage/projects.ts'
-import { type LimitScope, readLimits } from '#storage/rate-limits.ts'
+import { type LimitScope, readLimits, readOrganizationLimits } from '#storage/rate-limits.ts'
 import { readTier } from '#storage/usage-tiers.ts'
 import { activeProject, existing } from './active-project.ts'
 import { existingKey } from './existing-key.ts'
@@ -22,6 +22,8 @@ import type { PlatformParts } from './platform.ts'
 export type LimitPlace = {
   readonly level: 'organization' | 'project' | 'key'
   readonly scope: LimitScope
+  /** An organization's owner sets what is beside what the operator grants. */
+  readonly byOwner: boolean
   readonly project: ProjectRow | null
   readonly affects: readonly [AuthSubject, string]
   /** What holds above it, which it cannot exceed; undefined: nothing does. */
@@ -52,6 +54,7 @@ export async function organizationPlace(
   return {
     level: 'organization',
     scope,
+    byOwner: !isOperator,
     project: null,
     affects: ['organization', scope],
     ceiling: model => (isOperator ? undefined : model === '*' ? holdsForAll : holds(model)),
@@ -62,7 +65,8 @@ export async function organizationPlace(
 type Organization = Pick<PlatformParts, 'limitsDefault'> & Pick<Grant, 'usageTier'> & { readonly scope: OrganizationId }
 
 async function holdsOf(database: Queryable, { scope, usageTier, limitsDefault }: Organization) {
-  const holder = { kind: 'project' as const, usageTier, organizationLimits: await readLimits(database, scope) }
+  const { granted, byOwner } = await readOrganizationLimits(database, scope)
+  const holder = { kind: 'project' as const, usageTier, organizationLimits: granted, ownerLimits: byOwner }
   return {
     holds: (model: string): EveryLimit => organizationLimits(holder, model, limitsDefault),
     holdsForAll: organizationLimitsOfAll(holder, limitsDefault),
@@ -85,10 +89,11 @@ async function insideOf(read: Read, grant: Grant, project: ProjectRow): Promise<
   return inside({ level: 'project', scope: project.id, project, affects: ['project', project.id], ceiling }, set)
 }
 
-type Inner = Omit<LimitPlace, 'holds' | 'ceiling'> & { ceiling(model: string): EveryLimit }
+type Inner = Omit<LimitPlace, 'holds' | 'ceiling' | 'byOwner'> & { ceiling(model: string): EveryLimit }
 
 const inside = (place: Inner, set: LimitsByModel): LimitPlace => ({
   ...place,
+  byOwner: false,
   holds: model => tighter(place.ceiling(model), limitsSet(set, model)),
 })
 

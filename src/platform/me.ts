@@ -99,7 +99,13 @@ async function spendLimitOf(database: Queryable, account: SpendAccount) {
 /** What holds, model by model: of the organization's, the project's and the key's limits the tightest. */
 function rateLimitsOf(grant: Grant, defaults: ScopeLimits) {
   const { projectLimits, keyLimits } = grant
-  const models = new Set(['*', ...grant.organizationLimits.keys(), ...projectLimits.keys(), ...keyLimits.keys()])
+  const models = new Set([
+    '*',
+    ...grant.organizationLimits.keys(),
+    ...grant.ownerLimits.keys(),
+    ...projectLimits.keys(),
+    ...keyLimits.keys(),
+  ])
   return [...models].map(model => {
     const own = tighter(limitsSet(projectLimits, model), limitsSet(keyLimits, model))
     const limits = tighter(organizationLimits(grant, model, defaults), own)

@@ -99,7 +99,7 @@ function update<const Of extends Level>(parts: PlatformParts, level: Of, call: S
     const model = await knownModel(tx, id)
     const limits = limitsNamed(call.body)
     checkBelow(limits, place, model)
-    await setLimits(tx, place.scope, model, limits)
+    await setLimits(tx, place, model, limits)
     const answer = toRateLimit(level, await find(read), model)
     return changed('rate_limit.updated', place, id, { changes_requested: call.body }, answer)
   })

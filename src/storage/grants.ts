@@ -140,6 +140,7 @@ function toGrant(row: GrantRow): Grant {
     certificates: (row.certificates ?? []).map(sharedCertificate),
     usageTier: row.usage_tier,
     organizationLimits: limitsByModel(row.limits, row.organization_id),
+    ownerLimits: limitsByModel(row.limits, row.organization_id, true),
     projectLimits: limitsByModel(row.limits, row.project_id),
     keyLimits: limitsByModel(row.limits, row.budget_key_id ?? row.id),
     capture: row.capture_bytes_max === null ? null : { bytesMax: row.capture_bytes_max },

@@ -12,13 +12,23 @@ const columnOf = (dimension: Dimension): Column =>
 const columns = dimensionNames.map(columnOf)
 
 /** A row of the table; of JSON, where a bigint is a number. */
-export type LimitsRow = { readonly scope_id: string; readonly model: string } & Readonly<
-  Record<Column, number | bigint | null>
->
+export type LimitsRow = {
+  readonly scope_id: string
+  readonly model: string
+  readonly by_owner: boolean
+} & Readonly<Record<Column, number | bigint | null>>
 
-/** What was set for one scope, by model; '*' for all the others. */
-export const limitsByModel = (rows: readonly LimitsRow[] | null, scope: string | null): LimitsByModel =>
-  new Map((rows ?? []).flatMap(row => (row.scope_id === scope ? [[row.model, limitsOf(row)] as const] : [])))
+/** What was set for one scope, by model; '*' for all the others. @param byOwner what its owner set, beside what is granted */
+export const limitsByModel = (
+  rows: readonly LimitsRow[] | null,
+  scope: string | null,
+  byOwner = false,
+): LimitsByModel =>
+  new Map(
+    (rows ?? [])
+      .filter(row => row.scope_id === scope && row.by_owner === byOwner)
+      .map(row => [row.model, limitsOf(row)] as const),
+  )
 
 const limitsOf = (row: LimitsRow): Limits =>
   Object.fromEntries(
@@ -28,19 +38,40 @@ const limitsOf = (row: LimitsRow): Limits =>
     }),
   )
 
-const selectLimits = sql(`select scope_id, model, ${columns.join(', ')} from rate_limits where scope_id = $1`)
+const selectLimits = sql(`select scope_id, model, by_owner, ${columns.join(', ')} from rate_limits where scope_id = $1`)
 
 export const readLimits = async (database: Queryable, scope: LimitScope): Promise<LimitsByModel> =>
   limitsByModel(await database.query<LimitsRow>(selectLimits, [scope]), scope)
 
-const upsertLimits = sql(`insert into rate_limits (scope_id, model, ${columns.join(', ')})
-  values ($1, $2, ${columns.map((_, index) => `$${index + 3}`).join(', ')})
-  on conflict (scope_id, model) do update set
+/** What the operator grants an organization, and what its owner set. */
+export async function readOrganizationLimits(
+  database: Queryable,
+  organization: OrganizationId,
+): Promise<{ readonly granted: LimitsByModel; readonly byOwner: LimitsByModel }> {
+  const rows = await database.query<LimitsRow>(selectLimits, [organization])
+  return { granted: limitsByModel(rows, organization), byOwner: limitsByModel(rows, organization, true) }
+}
+
+const upsertLimits = sql(`insert into rate_limits (scope_id, model, by_owner, ${columns.join(', ')})
+  values ($1, $2, $3, ${columns.map((_, index) => `$${index + 4}`).join(', ')})
+  on conflict (scope_id, model, by_owner) do update set
     ${columns.map(column => `${column} = coalesce(excluded.${column}, rate_limits.${column})`).join(', ')}`)
 
+/** What is granted anew is no longer what the owner had lowered. */
+const forgetOwners = sql(`update rate_limits set
+    ${columns.map((column, index) => `${column} = case when $${index + 3}::bigint is null then ${column} end`).join(', ')}
+  where scope_id = $1 and model = $2 and by_owner`)
+
 /** Sets what is given and leaves the rest as it was. */
-export async function setLimits(tx: Queryable, scope: LimitScope, model: string, limits: Limits): Promise<void> {
-  await tx.query(upsertLimits, [scope, model, ...dimensionNames.map(name => limits[name] ?? null)])
+export async function setLimits(
+  tx: Queryable,
+  { scope, byOwner }: { readonly scope: LimitScope; readonly byOwner: boolean },
+  model: string,
+  limits: Limits,
+): Promise<void> {
+  const values = dimensionNames.map(name => limits[name] ?? null)
+  await tx.query(upsertLimits, [scope, model, byOwner, ...values])
+  if (!byOwner) await tx.query(forgetOwners, [scope, model, ...values])
 }
 
 const removeLimits = sql('delete from rate_limits where scope_id = $1 and model = $2 returning model')

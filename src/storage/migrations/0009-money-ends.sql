@@ -1,4 +1,4 @@
--- Usage that comes when its leases are gone: of several such leases in one batch, and of leases that are kept no more.
+-- Usage that comes when its leases are gone, leases that are kept no more, and what owners limit themselves to.
 
 -- As before, but that what one late lease has of the credit the next one has not.
 create or replace function settle_late(lease uuid, organization text, within bigint)
@@ -34,3 +34,8 @@ end $$;
 
 -- Closed leases are deleted after a while: what comes for one of those is as late as for one that was taken back.
 create index leases_by_end on leases (closed_at) where closed_at is not null;
+
+-- What an organization's owner set stands beside what the operator grants: the lower of the two holds, also when its usage tier
+-- is lowered later. Who set what is there already is not known; it counts as the operator's.
+alter table rate_limits add column by_owner boolean not null default false,
+  drop constraint rate_limits_pkey, add primary key (scope_id, model, by_owner);
