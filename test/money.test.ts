@@ -38,7 +38,8 @@ const usd = (nano: bigint): string => `${nano / 10n ** 9n}.${String(nano % 10n *
 beforeAll(async () => {
   scripted = await startScriptedUpstream()
   const cases: Record<string, Partial<Behaviour>> = {
-    slow: { latencyMs: 500, outputTokens: 5 },
+    // Longer than it takes to ask for all of them, on a machine that has other work
+    slow: { latencyMs: 3_000, outputTokens: 5 },
     'spends all': { promptTokens: inputTokensMax(spendsAll), outputTokens: outputTokensMax },
     cached: { promptTokens: 1_000, cachedTokens: 900, outputTokens: 10 },
     reasoning: { promptTokens: 50, reasoningTokens: 40, outputTokens: 10 },
@@ -63,7 +64,7 @@ beforeAll(async () => {
     cases,
     settings: {
       'first-credit-usd': usd(BigInt(callsCovered) * holdFor(slow)),
-      'upstream-answer-timeout-ms': '600',
+      'upstream-answer-timeout-ms': '4000',
     },
   })
   await gateway.admin('POST', '/v1/platform/providers', {
@@ -269,6 +270,12 @@ describe('what would cost more than it says', () => {
     const row = await books.usageOf(response.headers.get('x-request-id'))
     expect(row).toMatchObject({ output_tokens: 650, overrun_nano_usd: 0n })
     expect(scripted.bodies.at(-1)).toMatchObject({ max_tokens: outputTokensMax, prediction })
+  })
+
+  test('what a provider tells a model of how tools are called is held for', async () => {
+    const tools = [{ type: 'function', function: { name: 'f' } }]
+    const without = (await heldFor({ slot: JSON.stringify(tools) })).input_tokens_max
+    expect((await heldFor({ tools })).input_tokens_max).toBeGreaterThan(without + 700)
   })
 
   test('answers that are made and thrown away are held for', async () => {

@@ -100,6 +100,8 @@ const recordOf = (user: string) => gateway.upstream.requests.findLast(({ body })
 const chunk = (text: string): string =>
   `data: ${JSON.stringify({ id: 'c', choices: [{ index: 0, delta: { content: text }, finish_reason: null }] })}\n\n`
 const said = [chunk('He'), chunk('llo, "usage":{} and [DONE]'), chunk(' wörld 👋🏽')]
+const usage = `data: {"id":"c","choices":[],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5}}\n\n`
+const done = 'data: [DONE]\n\n'
 
 describe('bytes', () => {
   test.each([
@@ -119,9 +121,6 @@ describe('bytes', () => {
     })
     expect(text).toBe(await direct.text())
   })
-
-  const usage = `data: {"id":"c","choices":[],"usage":{"prompt_tokens":2,"completion_tokens":3,"total_tokens":5}}\n\n`
-  const done = 'data: [DONE]\n\n'
 
   test.each<[shape: string, sent: string[], passed: string[]]>([
     ['a usage chunk', [...said, usage, done], [...said, done]],
@@ -405,6 +404,19 @@ describe('providers that break off', () => {
       expect(row).toMatchObject({ outcome: 'upstream_cut', estimated: true })
       expect(row.output_tokens).toBeGreaterThanOrEqual(19)
       expect(row.output_tokens).toBeLessThan(30)
+    },
+  )
+
+  test.each(['hang', 'reset'] as const)(
+    'a stream that has said [DONE] is whole, whatever its connection does then: %s',
+    async then => {
+      const user = `then ${then}`
+      scripted.scripts.set(user, { contentType: 'text/event-stream', pieces: [...said, usage, done], then })
+      const response = await stream(user, { model: 's' })
+      const { text } = await readAll(response)
+      expect(text).toBe([...said, done].join(''))
+      const row = await books.usageOf(response.headers.get('x-request-id'))
+      expect(row).toMatchObject({ outcome: 'complete', estimated: false, output_tokens: 3 })
     },
   )
 

@@ -7,6 +7,7 @@ import { apiError } from '#contract/errors.ts'
 import { type CostBound, mostItCanCost, outputCovered } from '#core/pricing.ts'
 import { accountsOf } from '#core/spending.ts'
 import type { Call } from './call.ts'
+import type { JsonObject } from './endpoints/ask.ts'
 import type { Gateway } from './gateway.ts'
 import { hostedToolsIn } from './hosted-tools.ts'
 import { type LimitsTaken, takeLimits } from './limits.ts'
@@ -58,7 +59,10 @@ export async function admit(gateway: Gateway, call: Call): Promise<Admission> {
 export function boundOf(gateway: Gateway, { body, ask, model, endpoint }: Call): Bound {
   const attached = (ask.attachments ?? 0) * attachmentTokensMax
   const inputTokensMax =
-    body.raw.length + templateTokensMax + Math.min(attached, model.contextTokensMax ?? Number.POSITIVE_INFINITY)
+    body.raw.length +
+    templateTokensMax +
+    toolTemplate(body.parsed) +
+    Math.min(attached, model.contextTokensMax ?? Number.POSITIVE_INFINITY)
   const toolCallsMax = hostedToolsIn(body.parsed).length === 0 ? 0 : hostedToolCallsMax
   const predictedTokensMax = ask.predictedBytes ?? 0
   const whole = { inputTokensMax, serviceTier: ask.serviceTier, toolCallsMax, predictedTokensMax }
@@ -74,6 +78,10 @@ export function boundOf(gateway: Gateway, { body, ask, model, endpoint }: Call):
 }
 
 const templateTokensMax = 64
+/** What some providers tell a model beside them of how tools are called: Anthropic up to 735 tokens, and charges for it. */
+const toolTemplateTokensMax = 800
+const toolTemplate = ({ tools = null, functions = null }: JsonObject): number =>
+  tools === null && functions === null ? 0 : toolTemplateTokensMax
 /** The dearest that an image is known to be: of the largest size, in full detail, to gpt-4o-mini. A longer file is borne as overrun. */
 const attachmentTokensMax = 50_000
 /** What an image mostly is; for estimates only. */

@@ -36,6 +36,9 @@ function checkDepth(value: object, levelsLeft: number): void {
   }
 }
 
+/** Members with which other gateways, as providers, would take another model than the one that is paid for, or go elsewhere with our credential. */
+const rerouting = ['models', 'fallbacks', 'model_list', 'preset', 'api_base', 'base_url', 'api_key'] as const
+
 /** Members that decide what a call costs and where it goes, and `tools`, some of which projects may not use: we and the provider must read the same. */
 const decisive = [
   'model',
@@ -52,11 +55,10 @@ const decisive = [
   'search_parameters',
   'plugins',
   'enable_search',
+  'prediction',
+  ...rerouting,
 ] as const
 const decisiveOrEscape = new RegExp(`"(?:${decisive.join('|')})"|\\\\u`, 'g')
-
-/** Members with which other gateways, as providers, would take another model than the one that is paid for, or go elsewhere with our credential. */
-const rerouting = ['models', 'fallbacks', 'model_list', 'preset', 'api_base', 'base_url', 'api_key'] as const
 
 function refuseRerouting(body: JsonObject): void {
   const member = rerouting.find(name => (body[name] ?? null) !== null)
@@ -65,7 +67,7 @@ function refuseRerouting(body: JsonObject): void {
   throw apiError('invalid_parameter', { param: member, message, code: 'unsupported_parameter' })
 }
 
-const known: ReadonlySet<string> = new Set([...decisive, ...rerouting, 'include_usage'])
+const known: ReadonlySet<string> = new Set([...decisive, 'include_usage'])
 /** As Go's JSON compares names: in any case, the long s and the Kelvin sign included. */
 const folded = (member: string): string => member.toUpperCase().toLowerCase()
 

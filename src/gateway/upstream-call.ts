@@ -34,6 +34,9 @@ type Controller = Dispatcher.DispatchController
 /** Failures past which the provider has not begun to work on the request, or its answer is of no use to anyone. */
 const errorBodyBytesMax = 64 * 1024
 
+/** From [DONE] to the end of the answer, which some never send. */
+const endMs = 500
+
 /**
  * A stream whose client left goes on for this long before it is cut: whoever leaves with the last word is no different from
  * one who stayed for the numbers. Where the answer has ended, they are waited for.
@@ -60,6 +63,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #silentMs = 0
   #clientLeft = false
   #leaving: NodeJS.Timeout | undefined
+  #ending: NodeJS.Timeout | undefined
   #unreadBytes = 0
   #answerEnded = false
 
@@ -112,6 +116,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     const cut = error instanceof CallCut ? error : this.#settings.call.cutSwitch.reason
     // Once the client has had a byte there is no other answer to give it than the rest of this one
     if (this.#relay && this.#firstByteMs !== null) {
+      // All of it has come, whatever becomes of the connection
+      if (!cut && this.#relay.finished) return this.#finishStream(this.#relay)
       return this.#succeed(cut?.outcome ?? 'upstream_cut', this.#relay, cutTail(this.#settings.target, cut))
     }
     if (error instanceof CallCut && this.#isAtWork) return this.#endUnseen(error)
@@ -123,6 +129,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     this.#hear()
     clearTimeout(this.#stall)
     clearTimeout(this.#leaving)
+    clearTimeout(this.#ending)
     this.#settings.call.cutSwitch.onCut(undefined)
   }
 
@@ -139,6 +146,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     if (relay.events > events) this.#hear()
     if (this.#clientLeft) this.#readOn(controller, relay, chunk.length)
     else this.#pass(controller, passed)
+    if (relay.finished) this.#ending ??= setTimeout(() => controller.abort(new Error('it never ends')), endMs)
   }
 
   #pass(controller: Controller, passed: Buffer): void {

@@ -10,6 +10,8 @@ export type Script = {
   /** Written one by one. */
   readonly pieces: readonly (string | Buffer)[]
   readonly gapMs?: number
+  /** After the last piece. Left out: the answer ends. */
+  readonly then?: 'hang' | 'reset'
 }
 
 export type ScriptedUpstream = {
@@ -37,13 +39,15 @@ export async function startScriptedUpstream(): Promise<ScriptedUpstream> {
       headers = {},
       pieces,
       gapMs = 0,
+      then,
     } = scripts.get(body.user) ?? noScript
     response.writeHead(status, { 'content-type': contentType, ...headers })
     for (const piece of pieces) {
       response.write(piece)
       if (gapMs > 0) await sleep(gapMs)
     }
-    response.end()
+    if (then === 'reset') response.socket?.destroySoon()
+    else if (then === undefined) response.end()
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   // A TCP server's address is never text.
