@@ -90,9 +90,9 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   onResponseStart(controller: Controller, status: number, headers: IncomingHttpHeaders): void {
     this.#status = status
     this.#headers = headers
-    const encoding = headers['content-encoding'] ?? 'identity'
+    const encoding = headers['content-encoding'] || 'identity'
     // Nobody asked for it, and what is in there could be neither counted nor passed on
-    if (status === 200 && encoding !== 'identity')
+    if (status === 200 && !/^identity$/i.test(String(encoding)))
       return controller.abort(new Error(`the answer is encoded as ${encoding}`))
     const { ask } = this.#settings.call
     const streams = status === 200 && ask.stream && /^text\/event-stream/i.test(String(headers['content-type']))
@@ -146,7 +146,13 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     if (relay.events > events) this.#hear()
     if (this.#clientLeft) this.#readOn(controller, relay, chunk.length)
     else this.#pass(controller, passed)
-    if (relay.finished) this.#ending ??= setTimeout(() => controller.abort(new Error('it never ends')), endMs)
+    this.#expectEnd(controller)
+  }
+
+  /** Not while the client takes nothing: who never reads is cut. */
+  #expectEnd(controller: Controller): void {
+    if (!this.#relay?.finished || this.#stall) return
+    this.#ending ??= setTimeout(() => controller.abort(new Error('the answer does not end')), endMs)
   }
 
   #pass(controller: Controller, passed: Buffer): void {
@@ -163,6 +169,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     clearTimeout(this.#stall)
     this.#stall = undefined
     controller.resume()
+    this.#expectEnd(controller)
   }
 
   // When the client has left --------------------------------------------------------------------------------------------
