@@ -227,7 +227,7 @@ describe('what a call costs', () => {
       code: 'model_price_missing',
       param: 'model',
     })
-    expect(message).toContain('keyhouse models price')
+    expect(message).toContain('keyhouse prices set')
     expect(gateway.upstream.requestCount()).toBe(before)
   })
 
