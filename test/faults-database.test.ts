@@ -128,7 +128,7 @@ describe('while a node cannot reach its database', () => {
 })
 
 /** Drained of calls it must end in good time, or whoever stops it kills it: usually after 30 s, 20 of which may be the drain. */
-const stopMsMax = 9_000
+const stopMsMax = 12_000
 
 test('a node that is told to stop while its database hangs stops, and what was used meanwhile is charged after the next start', {
   timeout: timeoutMs,
