@@ -21,8 +21,8 @@ export type Exchange = {
   readonly startedAtMs: number
   /** True once the client has gone, or the answer was ended. */
   readonly closed: boolean
-  /** The whole JSON body within its bounds. @throws ApiError when too large, too slow, or of another type. */
-  body(): Promise<Buffer>
+  /** The whole JSON body within its bounds, at once where it has come. @throws ApiError when too large, too slow, or of another type. */
+  body(): Buffer | Promise<Buffer>
   /** Calls back, once, when the client goes away before the answer has ended; at once when it already has. */
   onClientLeft(listener: () => void): void
   /** Calls back, once, when the client has read enough for more to be written. */

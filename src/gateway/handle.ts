@@ -31,7 +31,8 @@ export async function handle(
   const { cutSwitch, uses, end } = gateway.active.begin(grant, endpoint.scope)
   exchange.onClientLeft(() => cutSwitch.cut('client_left'))
   try {
-    const body = parseBody(await exchange.body())
+    const came = exchange.body()
+    const body = parseBody(came instanceof Promise ? await came : came)
     cutSwitch.throwIfCut()
     const found = authorizeCall(gateway, { exchange, endpoint, grant, body, pathModel, cutSwitch })
     const call = found instanceof Promise ? await found : found

@@ -249,7 +249,7 @@ class CapturedExchange implements Exchange {
     return this.#inner.clientCertificates()
   }
 
-  body(): Promise<Buffer> {
+  body(): Buffer | Promise<Buffer> {
     return this.#inner.body()
   }
 

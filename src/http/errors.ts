@@ -30,7 +30,7 @@ export function answerError(exchange: HttpExchange, error: unknown, observer: Er
     'content-length': String(Buffer.byteLength(body)),
     ...errorHeaders(known),
     // What is left of the request was not read, so the connection cannot carry another
-    ...(exchange.request.complete ? {} : { connection: 'close' }),
+    ...(exchange.requestCame ? {} : { connection: 'close' }),
   })
   exchange.end(body)
 }

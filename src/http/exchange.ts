@@ -54,6 +54,7 @@ export class HttpExchange {
   readonly query: string
   readonly #settings: ExchangeSettings & ServerState
   #left = false
+  #bodyCame = false
   #isStream = false
   #clientAddress: string | undefined
   #onLeft: (() => void) | undefined
@@ -108,6 +109,11 @@ export class HttpExchange {
     return this.started && !this.response.writableFinished
   }
 
+  /** All of the request is here, also where node has yet to say so: it hands out the last piece before it notes the end. */
+  get requestCame(): boolean {
+    return this.#bodyCame || this.request.complete
+  }
+
   onClientLeft(listener: () => void): void {
     if (this.#left) listener()
     else this.#onLeft = listener
@@ -117,9 +123,10 @@ export class HttpExchange {
     this.response.once('drain', listener)
   }
 
-  /** The whole JSON body. @throws ApiError when it is too large, too slow, or not JSON by its own word. */
-  body(): Promise<Buffer> {
-    const { headers } = this.request
+  /** The whole JSON body, at once where it has come. @throws ApiError when it is too large, too slow, or not JSON by its own word. */
+  body(): Buffer | Promise<Buffer> {
+    const { request } = this
+    const { headers } = request
     const type = headers['content-type'] ?? ''
     if (!/^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(type)) {
       throw apiError('wrong_content_type', { sent: type.slice(0, 100) || 'none' })
@@ -129,8 +136,12 @@ export class HttpExchange {
       throw apiError('unsupported_content_encoding', { sent: encoding.slice(0, 100) })
     }
     const { bodyBytesMax: bytesMax } = this.#settings
-    if (Number(headers['content-length'] ?? 0) > bytesMax) throw apiError('body_too_large', { bytesMax })
-    return this.#collect()
+    const length = Number(headers['content-length'])
+    if (length > bytesMax) throw apiError('body_too_large', { bytesMax })
+    // A small body mostly comes in one piece with its headers: then there is nothing to listen to, and no deadline to set
+    if (length !== request.readableLength) return this.#collect()
+    this.#bodyCame = true
+    return request.read() ?? Buffer.alloc(0)
   }
 
   #collect(): Promise<Buffer> {
