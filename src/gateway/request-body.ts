@@ -29,11 +29,12 @@ function parseJson(text: string): unknown {
   }
 }
 
-function checkDepth(value: object, levelsLeft: number): void {
+/** What JSON.parse made, so that an object has no members but its own; lists apart, since `in` counts their places as text. */
+function checkDepth(value: unknown, levelsLeft: number): void {
+  if (typeof value !== 'object' || value === null) return
   if (levelsLeft === 0) throw apiError('json_too_deep', { depthMax: jsonDepthMax })
-  for (const member of Object.values(value)) {
-    if (typeof member === 'object' && member !== null) checkDepth(member, levelsLeft - 1)
-  }
+  if (Array.isArray(value)) for (const element of value) checkDepth(element, levelsLeft - 1)
+  else for (const member in value) checkDepth(value[member as keyof typeof value], levelsLeft - 1)
 }
 
 /** Members with which other gateways, as providers, would take another model than the one that is paid for, or go elsewhere with our credential. */
@@ -101,7 +102,10 @@ export function upstreamBody({ raw, parsed, isAmbiguous }: RequestBody, changes:
 /** One pass over the text, which ends at the second of a kind. A prompt that spells such a member only costs a rewrite. */
 function readsTwoWays(text: string): boolean {
   const seen: string[] = []
-  for (const [found] of text.matchAll(decisiveOrEscape)) {
+  // Not by matchAll, which compiles the expression anew each time
+  decisiveOrEscape.lastIndex = 0
+  for (let match = decisiveOrEscape.exec(text); match; match = decisiveOrEscape.exec(text)) {
+    const [found] = match
     if (found === '\\u' || seen.includes(found)) return true
     seen.push(found)
   }

@@ -5,6 +5,9 @@
 
 const member = '"usage"'
 const usageBytesMax = 16 * 1024
+const [openingBrace, closingBrace] = [0x7b, 0x7d]
+/** A colon, and what JSON has for white space. */
+const beforeValue: ReadonlySet<number | undefined> = new Set(Buffer.from(': \t\n\r'))
 
 /** The `usage` object of the body, or undefined. Where it could be one of several, the whole is read: tools may answer in objects. */
 export function findUsage(body: Buffer): unknown {
@@ -24,14 +27,15 @@ function outermost(body: Buffer): unknown {
 }
 
 function objectAt(body: Buffer, from: number): unknown {
-  const text = body.toString('utf8', from, from + usageBytesMax)
-  const start = /^\s*:\s*\{/.exec(text)
-  if (!start) return undefined
+  let start = from
+  while (beforeValue.has(body[start])) start += 1
+  if (body[start] !== openingBrace) return undefined
   let depth = 0
-  for (let index = start[0].length - 1; index < text.length; index += 1) {
-    if (text[index] === '{') depth += 1
-    if (text[index] === '}') depth -= 1
-    if (depth === 0) return parse(text.slice(start[0].length - 1, index + 1))
+  const end = Math.min(body.length, from + usageBytesMax)
+  for (let index = start; index < end; index += 1) {
+    if (body[index] === openingBrace) depth += 1
+    if (body[index] === closingBrace) depth -= 1
+    if (depth === 0) return parse(body.toString('utf8', start, index + 1))
   }
   return undefined
 }
