@@ -1,4 +1,4 @@
-/** Verb one. Whose key is this: shape and checksum first, then memory, then one SQL. Refuses with 401. */
+/** Verb one. Whose key is this: memory, then shape and checksum, then one SQL. Refuses with 401. */
 import { apiError } from '#contract/errors.ts'
 import { checkKey } from '#core/access.ts'
 import { readCredential } from '#core/credential.ts'
@@ -11,10 +11,11 @@ import type { Gateway } from './gateway.ts'
 
 export async function authenticate(gateway: Gateway, exchange: Exchange): Promise<Grant> {
   const key = readCredential(exchange)
-  const parsed = parseKey(key)
-  if (!parsed.ok) throw apiError('invalid_api_key', { redacted: redactKey(key), hint: parsed.hint })
   const hash = hashKey(gateway.secrets, key)
-  const found = gateway.grants.find(hash, () => spareDatabase(gateway, exchange, hash))
+  const found = gateway.grants.find(hash, () => {
+    checkShape(key)
+    spareDatabase(gateway, exchange, hash)
+  })
   const grant = found instanceof Promise ? await lookedUp(gateway, hash, found) : found
   if (grant === undefined) throw unknownKey(gateway, exchange, key)
   const { origin } = exchange.headers
@@ -25,6 +26,11 @@ export async function authenticate(gateway: Gateway, exchange: Exchange): Promis
     clientCertificates: () => exchange.clientCertificates(),
   })
   return grant
+}
+
+function checkShape(key: string): void {
+  const parsed = parseKey(key)
+  if (!parsed.ok) throw apiError('invalid_api_key', { redacted: redactKey(key), hint: parsed.hint })
 }
 
 const counting = ({ counters, settings }: Gateway) => ({ counters, perMinuteMax: settings.unknownKeysPerMinuteMax })
