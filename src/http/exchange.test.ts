@@ -1,6 +1,10 @@
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, type MockInstance, test, vi } from 'vitest'
+import { apiError } from '#contract/errors.ts'
+import { createLog } from '#observe/log.ts'
+import { answerError } from './errors.ts'
 import { HttpExchange } from './exchange.ts'
 
 let answer: (exchange: HttpExchange) => void = () => undefined
@@ -61,4 +65,64 @@ test('headers and a small body leave in one piece', async () => {
   expect((await get()).toString()).toBe('{"text":"é"}')
   expect(inPieces).toBeDefined()
   expect(inPieces).not.toHaveBeenCalled()
+})
+
+/** Sends pieces over one connection. @returns what came back, once that is all that `ends` waits for, or the connection closed */
+async function send(pieces: readonly string[], ends: RegExp): Promise<string> {
+  // As above
+  const { port } = server.address() as AddressInfo
+  const socket = connect(port, '127.0.0.1').setNoDelay(true)
+  const write = async (): Promise<void> => {
+    for (const piece of pieces) {
+      socket.write(piece)
+      await sleep(5)
+    }
+  }
+  void write()
+  let answers = ''
+  for await (const data of socket) {
+    answers += data
+    if (ends.test(answers)) break
+  }
+  return answers
+}
+
+const head = (length: number): string =>
+  `POST / HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\ncontent-length: ${length}\r\n\r\n`
+
+/** As in the gateway: by the time that it asks for a body, one that came with its headers has been read. */
+const authenticated = async (): Promise<void> => undefined
+
+test.each([
+  ['in one piece with its headers', [`${head(7)}{"a":1}`], ['{"a":1}']],
+  ['after its headers', [head(7), '{"a":1}'], ['{"a":1}']],
+  ['in pieces', [`${head(7)}{"a`, '":1', '}'], ['{"a":1}']],
+  ['with the next request behind it', [`${head(7)}{"a":1}${head(7)}{"a":2}`], ['{"a":1}', '{"a":2}']],
+])('a body that comes %s is read whole, and its connection serves the next request', async (_how, pieces, came) => {
+  const bodies: string[] = []
+  answer = async exchange => {
+    await authenticated()
+    bodies.push(String(await exchange.body()))
+    exchange.end(`answer ${bodies.length}.`)
+  }
+  const expected = [...came, '{}']
+  await send([...pieces, `${head(2)}{}`], new RegExp(`answer ${expected.length}\\.`))
+  expect(bodies).toEqual(expected)
+})
+
+test('a request that is refused after it has come leaves its connection open, and one that is refused before does not', async () => {
+  const observer = { log: createLog('silent'), refused: () => undefined }
+  answer = async exchange => {
+    await authenticated()
+    await exchange.body()
+    answerError(exchange, apiError('invalid_json'), observer)
+  }
+  const twice = [`${head(2)}{}`, `${head(2)}{}`]
+  const refused = await send(twice, /400 [^]*400 /)
+  expect(refused.match(/HTTP\/1.1 400/g)).toHaveLength(2)
+  expect(refused).not.toMatch(/connection: close/i)
+  answer = exchange => answerError(exchange, apiError('invalid_json'), observer)
+  const early = await send([`${head(20)}{}`, ...twice], /400 [^]*400 /)
+  expect(early.match(/HTTP\/1.1 400/g)).toHaveLength(1)
+  expect(early).toMatch(/connection: close/i)
 })
