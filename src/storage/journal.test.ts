@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
@@ -52,14 +52,17 @@ test('what the database has not taken is there after a restart, in order', async
   expect(delivered.map(json => JSON.parse(json).id)).toEqual(Array.from({ length: 50 }, (_, id) => id))
 })
 
-test('a torn last line is forgotten, and the lines before it are not', async () => {
+test.each([
+  ['that ends its file', ''],
+  ['with room behind it', '\0'.repeat(10_000)],
+])('a torn last line %s is forgotten, and the lines before it are not', async (_where, room) => {
   const first = await open(away)
   await first.append({ id: 1 })
   await first.append({ id: 2 })
   await first.close()
   const [name = ''] = await readdir(directory)
-  const text = await readFile(join(directory, name), 'utf8')
-  await writeFile(join(directory, name), text.slice(0, -4))
+  const [text = ''] = (await readFile(join(directory, name), 'utf8')).split('\0')
+  await writeFile(join(directory, name), text.slice(0, -4) + room)
   const delivered: string[] = []
   const second = await open(into(delivered))
   await second.flush(5_000)
@@ -83,6 +86,29 @@ test('a damaged line is reported and its file kept, and the good lines still arr
   expect(delivered).toEqual(['{"id":2}'])
   expect(errors.join()).toContain('damaged')
   expect(await readdir(directory)).toEqual([`${name}.damaged`])
+})
+
+test('a record goes into room that its file had before', async () => {
+  const journal = await open(away)
+  const [name = ''] = await readdir(directory)
+  const before = await stat(join(directory, name))
+  await journal.append({ id: 1 })
+  const after = await stat(join(directory, name))
+  expect([after.size, after.blocks]).toEqual([before.size, before.blocks])
+  expect(journal.report().bytes).toBeLessThan(100)
+  await journal.close()
+})
+
+test('the next file is there before the last one is full, takes over in order, and is not left behind', async () => {
+  const delivered: string[] = []
+  const journal = await open(into(delivered), { segmentBytesMax: 1_000 })
+  for (let id = 0; id < 30; id += 1) await journal.append({ id })
+  await expect.poll(() => readdir(directory)).toHaveLength(2)
+  for (let id = 30; id < 500; id += 1) await journal.append({ id })
+  await journal.flush(5_000)
+  await journal.close()
+  expect(delivered.map(json => JSON.parse(json).id)).toEqual(Array.from({ length: 500 }, (_, id) => id))
+  expect(await readdir(directory)).toEqual([])
 })
 
 test('a journal that is full says so until the database has caught up', async () => {

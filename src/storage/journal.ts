@@ -2,17 +2,15 @@
  * The usage journal: what was used is on this node's disk before the last byte of the answer leaves, and stays there
  * until the database has it.
  *
- * Records are lines of `<crc32 in hex> <json>` in numbered segment files. Appends are grouped: all that arrives while one
- * write is under way, and shortly after one that several shared, goes out with the next. Each write is durable when it
- * returns (O_DSYNC). A torn last line is of an append that nobody was told about. The database takes records by event id,
- * so replaying too much is harmless.
+ * Records stand in numbered segment files (see journal-segment.ts). Appends are grouped: all that arrives while one write is
+ * under way, and shortly after one that several shared, goes out with the next. Each write is durable when it returns. The
+ * database takes records by event id, so replaying too much is harmless.
  *
  * It never drops a record, and it never grows past `bytesMax`: then `refusal` says why, and no new call is admitted.
  */
-import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
+import { mkdir, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
+import { encodeRecord, readSegment, Segment } from './journal-segment.ts'
 
 export type JournalSettings = {
   readonly directory: string
@@ -34,7 +32,6 @@ export type JournalReport = {
 }
 
 type Append = { readonly line: string; readonly json: string; done(): void; failed(error: unknown): void }
-type Segment = { readonly path: string; bytes: number; waiting: number }
 type Waiting = { readonly json: string; readonly segment: Segment }
 
 /** How many records one delivery carries at most. */
@@ -43,20 +40,19 @@ const batchMax = 2000
 const deliverEveryMs = 100
 /** How long records are gathered after a write that several shared: a write costs much, and a longer one hardly more. */
 const gatherMs = 1
-/** A disk that refused is tried again this often, with so much that a few calls would fit. */
+/** A disk that refused is tried again this often. */
 const probeEveryMs = 500
-const probeBytes = 64 * 1024
 const retryMsMin = 200
 const retryMsMax = 5_000
-
-const encode = (json: string): string => `${crc32(json).toString(16).padStart(8, '0')} ${json}\n`
 
 export class Journal {
   readonly #settings: JournalSettings
   readonly #sink: JournalSink
   readonly #onError: (message: string, error: unknown) => void
   readonly #segments: Segment[] = []
-  #file: FileHandle | undefined
+  /** The one after the last, made ahead so that no call waits for it. */
+  #nextSegment: Promise<Segment> | undefined
+  #nextNumber = 1
   #appends: Append[] = []
   #writing: Promise<void> | undefined
   #waiting: Waiting[] = []
@@ -66,7 +62,6 @@ export class Journal {
   #retryMs = retryMsMin
   #writeError: string | undefined
   #sinkError: string | undefined
-  #nextSegment = 1
   #closed = false
 
   private constructor(
@@ -113,7 +108,7 @@ export class Journal {
   append(record: object): Promise<void> {
     const json = JSON.stringify(record)
     return new Promise((resolve, reject) => {
-      this.#appends.push({ line: encode(json), json, done: resolve, failed: reject })
+      this.#appends.push({ line: encodeRecord(json), json, done: resolve, failed: reject })
       this.#writing ??= this.#writeAll()
     })
   }
@@ -157,8 +152,11 @@ export class Journal {
     clearTimeout(this.#probe)
     await this.#writing
     await this.#delivering
-    await this.#file?.close()
+    await this.#segments.at(-1)?.close()
     await this.#dropDelivered(true)
+    const unused = await this.#nextSegment?.catch(() => undefined)
+    await unused?.close()
+    await unused?.delete()
   }
 
   #refusal(): string | undefined {
@@ -178,10 +176,11 @@ export class Journal {
     const names = (await readdir(this.#settings.directory)).filter(name => /^\d{10}\.log$/.test(name)).sort()
     for (const name of names) {
       const path = join(this.#settings.directory, name)
-      this.#nextSegment = Number.parseInt(name, 10) + 1
-      const { records, damaged } = parseSegment(await readFile(path, 'utf8'))
+      this.#nextNumber = Number.parseInt(name, 10) + 1
+      const { records, damaged, bytes } = await readSegment(path)
       if (damaged > 0) await this.#keepDamaged(path, damaged)
-      const segment = { path, bytes: damaged > 0 ? 0 : (await stat(path)).size, waiting: records.length }
+      const segment = new Segment(path, damaged > 0 ? 0 : bytes)
+      segment.waiting = records.length
       this.#segments.push(segment)
       for (const json of records) this.#waiting.push({ json, segment })
     }
@@ -196,16 +195,17 @@ export class Journal {
   }
 
   async #beginSegment(): Promise<void> {
-    const path = join(this.#settings.directory, `${String(this.#nextSegment).padStart(10, '0')}.log`)
-    this.#nextSegment += 1
-    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_APPEND | constants.O_DSYNC
-    const file = await open(path, flags, 0o600)
-    // The file's name must survive a power cut as its bytes do
-    const directory = await open(this.#settings.directory, constants.O_RDONLY)
-    await directory.sync().finally(() => directory.close())
-    await this.#file?.close()
-    this.#file = file
-    this.#segments.push({ path, bytes: 0, waiting: 0 })
+    const making = this.#nextSegment ?? this.#makeSegment()
+    this.#nextSegment = undefined
+    const segment = await making
+    await this.#segments.at(-1)?.close()
+    this.#segments.push(segment)
+  }
+
+  #makeSegment(): Promise<Segment> {
+    const path = join(this.#settings.directory, `${String(this.#nextNumber).padStart(10, '0')}.log`)
+    this.#nextNumber += 1
+    return Segment.make(path, this.#settings.segmentBytesMax)
   }
 
   async #writeAll(): Promise<void> {
@@ -247,35 +247,21 @@ export class Journal {
     }, probeEveryMs)
   }
 
-  /** Writes blanks and takes them away again; cut in between, they are a torn last line like any other. */
   async #probeDisk(): Promise<void> {
-    const segment = this.#segments.at(-1)
-    if (!this.#file || !segment) return
-    try {
-      const { bytesWritten } = await this.#file.write(Buffer.alloc(probeBytes, ' '))
-      await this.#file.truncate(segment.bytes)
-      if (bytesWritten === probeBytes) this.#writeError = undefined
-    } catch {
-      // Said once already, when the first record was refused; the next probe comes
-      await this.#file.truncate(segment.bytes).catch(() => undefined)
-    }
+    if (await this.#segments.at(-1)?.takesWrites()) this.#writeError = undefined
   }
 
   async #write(group: readonly Append[]): Promise<Segment> {
-    if ((this.#segments.at(-1)?.bytes ?? 0) > this.#settings.segmentBytesMax) await this.#beginSegment()
+    const { segmentBytesMax } = this.#settings
+    if ((this.#segments.at(-1)?.bytes ?? 0) > segmentBytesMax) await this.#beginSegment()
     const segment = this.#segments.at(-1)
-    if (!this.#file || !segment) throw new Error('the journal is closed')
-    const bytes = Buffer.from(group.length === 1 ? (group[0]?.line ?? '') : group.map(append => append.line).join(''))
-    try {
-      for (let written = 0; written < bytes.length; ) {
-        written += (await this.#file.write(bytes, written)).bytesWritten
-      }
-    } catch (error) {
-      // Half a group must not stand before what is written next
-      await this.#file.truncate(segment.bytes)
-      throw error
+    if (!segment) throw new Error('the journal is closed')
+    await segment.write(group.length === 1 ? (group[0]?.line ?? '') : group.map(({ line }) => line).join(''))
+    if (segment.bytes > segmentBytesMax / 2 && !this.#nextSegment) {
+      this.#nextSegment = this.#makeSegment()
+      // Whoever needs it hears of it
+      this.#nextSegment.catch(() => undefined)
     }
-    segment.bytes += bytes.length
     return segment
   }
 
@@ -316,25 +302,7 @@ export class Journal {
   async #dropDelivered(closing: boolean): Promise<void> {
     while (this.#segments.length > (closing ? 0 : 1) && this.#segments[0]?.waiting === 0) {
       const segment = this.#segments.shift()
-      if (segment) await unlink(segment.path).catch(ignoreMissing)
+      await segment?.delete()
     }
   }
-}
-
-function ignoreMissing(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'ENOENT') throw error
-}
-
-/** The whole records of a segment. A last line without its end is torn, and forgotten; other bad lines are damage. */
-function parseSegment(text: string): { records: string[]; damaged: number } {
-  const lines = text.split('\n')
-  lines.pop()
-  const records: string[] = []
-  let damaged = 0
-  for (const line of lines) {
-    const json = line.slice(9)
-    if (encode(json) === `${line}\n`) records.push(json)
-    else damaged += 1
-  }
-  return { records, damaged }
 }
