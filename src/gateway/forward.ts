@@ -78,7 +78,7 @@ function request(
     call,
     target,
     provider,
-    headers: () => answerHeaders(gateway, call, admission),
+    addHeaders: headers => addAnswerHeaders(headers, gateway, call, admission),
     bodyBytesMax: gateway.settings.upstreamBodyBytesMax,
     clientStallMs: gateway.settings.clientStallMs,
     clientLeftMs: gateway.settings.clientLeftMs,
@@ -120,18 +120,16 @@ function changesFor(call: Call, admission: Admission, target: Target): Record<st
   return changes
 }
 
-function answerHeaders(
+function addAnswerHeaders(
+  headers: Record<string, string>,
   gateway: Gateway,
-  call: Call,
+  { exchange, grant }: Call,
   { limits, bound, clampedFrom }: Admission,
-): Record<string, string> {
-  const { exchange, grant } = call
-  return {
-    'openai-organization': grant.organizationId,
-    'openai-project': grant.projectId,
-    'openai-processing-ms': String(Math.max(1, Math.round(gateway.now() - exchange.startedAtMs))),
-    'openai-version': '2020-10-01',
-    ...(clampedFrom !== null && { 'x-keyhouse-max-tokens-clamped-to': String(bound.outputTokensEach) }),
-    ...limits.headers(),
-  }
+): void {
+  headers['openai-organization'] = grant.organizationId
+  headers['openai-project'] = grant.projectId
+  headers['openai-processing-ms'] = String(Math.max(1, Math.round(gateway.now() - exchange.startedAtMs)))
+  headers['openai-version'] = '2020-10-01'
+  if (clampedFrom !== null) headers['x-keyhouse-max-tokens-clamped-to'] = String(bound.outputTokensEach)
+  limits.addHeaders(headers)
 }

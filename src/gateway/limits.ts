@@ -3,7 +3,7 @@
  * nothing; tokens are charged with an estimate, and corrected when the call has ended; slots go back then.
  */
 import { apiError } from '#contract/errors.ts'
-import { standing } from '#core/gcra.ts'
+import { type Standing, standing } from '#core/gcra.ts'
 import type { Grant } from '#core/grant.ts'
 import { dimensions, type LimitRule, rulesOf, type Use } from '#core/rate-limits.ts'
 import type { Counters, Outcome, Refused, Taken } from '#storage/counters.ts'
@@ -12,8 +12,8 @@ import type { Gateway } from './gateway.ts'
 
 /** What one call has taken from its rate limits. Of its four ends the first one called takes effect. */
 export type LimitsTaken = {
-  /** Where the tightest limits stood when the call was admitted, as `x-ratelimit-*`. */
-  headers(): Record<string, string>
+  /** Adds where the tightest limits stood when the call was admitted, as `x-ratelimit-*`. */
+  addHeaders(headers: Record<string, string>): void
   /** The call was answered: the estimate of its tokens becomes what it really used. */
   settle(tokens: number): void
   /** The call got no answer: what it set aside goes back, the request stays counted. */
@@ -81,8 +81,8 @@ class Taking implements LimitsTaken {
     this.#taken = taken
   }
 
-  headers(): Record<string, string> {
-    return rateLimitHeaders(this.#charges.rules, this.#taken)
+  addHeaders(headers: Record<string, string>): void {
+    addRateLimitHeaders(headers, this.#charges.rules, this.#taken)
   }
 
   settle(tokens: number): void {
@@ -124,7 +124,8 @@ function rateLimited(call: Call, { rules, costs }: Charges, refused: Refused): E
   const [rule, requested] = [rules[refused.index], costs[refused.index]]
   if (!rule) throw new Error('a limit refused that was not asked')
   const { unit, errorType: dimension } = dimensions[rule.dimension]
-  const headers = rateLimitHeaders(rules, refused)
+  const headers: Record<string, string> = {}
+  addRateLimitHeaders(headers, rules, refused)
   const where = `${call.model.name} in ${rule.level} ${rule.scope} on ${unit}`
   if (refused.waitMs === Number.POSITIVE_INFINITY) {
     const advice = dimension === 'tokens' ? ' Lower max_tokens or shorten the input.' : ''
@@ -147,23 +148,42 @@ function usedOf(rule: LimitRule, { levels, index, atMs }: Refused): number {
   return rule.periodMs === 0 ? level : standing(level, rule, atMs).used
 }
 
+const namesFor = (what: string) => ({
+  limit: `x-ratelimit-limit-${what}`,
+  remaining: `x-ratelimit-remaining-${what}`,
+  reset: `x-ratelimit-reset-${what}`,
+})
+const headerNames = {
+  requests: { tightest: namesFor('requests'), project: namesFor('project-requests') },
+  tokens: { tightest: namesFor('tokens'), project: namesFor('project-tokens') },
+}
+
 /** The tightest limit on requests and on tokens; and beside it the project's own, where it was given one. */
-function rateLimitHeaders(rules: readonly LimitRule[], { levels, atMs }: Outcome): Record<string, string> {
-  const headers: Record<string, string> = {}
-  const least: Record<string, number> = {}
+function addRateLimitHeaders(
+  headers: Record<string, string>,
+  rules: readonly LimitRule[],
+  { levels, atMs }: Outcome,
+): void {
   for (const [index, rule] of rules.entries()) {
     const { header } = dimensions[rule.dimension]
     if (header === null) continue
-    const { remaining, resetMs } = standing(levels[index] ?? 0, rule, atMs)
-    for (const name of rule.level === 'project' ? [header, `project-${header}`] : [header]) {
-      if (remaining >= (least[name] ?? Number.POSITIVE_INFINITY)) continue
-      least[name] = remaining
-      headers[`x-ratelimit-limit-${name}`] = String(rule.limit)
-      headers[`x-ratelimit-remaining-${name}`] = String(remaining)
-      headers[`x-ratelimit-reset-${name}`] = goDuration(resetMs)
-    }
+    const { tightest, project } = headerNames[header]
+    const stands = standing(levels[index] ?? 0, rule, atMs)
+    addIfTighter(headers, tightest, rule, stands)
+    if (rule.level === 'project') addIfTighter(headers, project, rule, stands)
   }
-  return headers
+}
+
+function addIfTighter(
+  headers: Record<string, string>,
+  names: ReturnType<typeof namesFor>,
+  { limit }: LimitRule,
+  { remaining, resetMs }: Standing,
+): void {
+  if (remaining >= Number(headers[names.remaining] ?? Number.POSITIVE_INFINITY)) return
+  headers[names.limit] = String(limit)
+  headers[names.remaining] = String(remaining)
+  headers[names.reset] = goDuration(resetMs)
 }
 
 /** A duration as Go writes it, which is how OpenAI does: 8ms, 1s, 1m7.5s, 2h3m4s. */

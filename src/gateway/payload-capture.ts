@@ -52,15 +52,20 @@ export class PayloadCapture {
   }
 
   /** Does the work on a call that remembers what is said in it; where nothing is captured, on the call itself, at no cost. */
-  async during<Watched extends WatchedCall>(call: Watched, work: (call: Watched) => Promise<void>): Promise<void> {
-    const { exchange, grant, body } = call
-    if (!grant.capture || grant.projectId === null) return work(call)
-    const about = {
-      requestId: exchange.requestId,
-      capturedAtMs: this.#settings.wallClock(),
-      projectId: grant.projectId,
-    }
-    const captured = new CapturedExchange(exchange, body.raw, grant.capture.bytesMax, {
+  during<Watched extends WatchedCall>(call: Watched, work: (call: Watched) => Promise<void>): Promise<void> {
+    const { capture, projectId } = call.grant
+    if (!capture || projectId === null) return work(call)
+    return this.#capture(call, work, { projectId, bytesMax: capture.bytesMax })
+  }
+
+  async #capture<Watched extends WatchedCall>(
+    call: Watched,
+    work: (call: Watched) => Promise<void>,
+    { projectId, bytesMax }: { projectId: string; bytesMax: number },
+  ): Promise<void> {
+    const { exchange, body } = call
+    const about = { requestId: exchange.requestId, capturedAtMs: this.#settings.wallClock(), projectId }
+    const captured = new CapturedExchange(exchange, body.raw, bytesMax, {
       reserve: bytes => this.#reserve(bytes),
       done: said => this.#take(said && { ...about, ...said }),
       release: bytes => {

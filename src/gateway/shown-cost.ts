@@ -12,12 +12,9 @@ export function showCost({ exchange }: Call, answer: Answer, hold: Hold, charged
   const cost = formatUsd(charged)
   const left = remaining === undefined ? undefined : formatUsd(remaining)
   if (answer.head) {
-    const head = {
-      ...answer.head,
-      'x-keyhouse-cost-usd': cost,
-      ...(left !== undefined && { 'x-keyhouse-budget-remaining-usd': left }),
-    }
-    return { ...answer, head }
+    answer.head['x-keyhouse-cost-usd'] = cost
+    if (left !== undefined) answer.head['x-keyhouse-budget-remaining-usd'] = left
+    return answer
   }
   if (exchange.headers['x-keyhouse-cost'] !== 'true') return answer
   const comment = `: cost_usd=${cost}${left === undefined ? '' : ` budget_remaining_usd=${left}`}\n\n`

@@ -21,8 +21,8 @@ type Settings = {
   readonly call: Call
   readonly target: Target
   readonly provider: Provider
-  /** Headers of a successful answer, made when it begins. */
-  headers(): Record<string, string>
+  /** Adds the headers of a successful answer, when it begins. */
+  addHeaders(headers: Record<string, string>): void
   readonly bodyBytesMax: number
   readonly clientStallMs: number
   /** How long a whole answer is still waited for when its client has left. */
@@ -210,11 +210,9 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #beginStream(): void {
     const { exchange } = this.#settings.call
     this.#firstByteMs = performance.now() - exchange.startedAtMs
-    exchange.start(200, {
-      'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache',
-      ...this.#settings.headers(),
-    })
+    const head = { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache' }
+    this.#settings.addHeaders(head)
+    exchange.start(200, head)
   }
 
   #collect(controller: Controller, chunk: Buffer): void {
@@ -276,11 +274,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
       )
       return this.#resolve({ failure: { error, tryNext: true } })
     }
-    const head = {
-      'content-type': 'application/json',
-      'content-length': String(tail.length),
-      ...this.#settings.headers(),
-    }
+    const head = { 'content-type': 'application/json', 'content-length': String(tail.length) }
+    this.#settings.addHeaders(head)
     const serviceTier = findServiceTier(tail)
     const outcome = this.#clientLeft ? 'client_left' : 'complete'
     const seen = { usage, serviceTier, tally: undefined, silentMs: this.#silentMs, firstByteMs: this.#firstByteMs }

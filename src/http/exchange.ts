@@ -175,12 +175,9 @@ export class HttpExchange {
     // Else the client sends its next request on a connection that is about to go
     if (this.#settings.isStopping()) this.response.shouldKeepAlive = false
     this.#isStream = headers['content-type']?.startsWith('text/event-stream') === true
-    this.response.writeHead(status, { 'x-request-id': this.requestId, ...this.#cors(), ...headers })
-  }
-
-  /** For browsers only, which say so with an Origin: nobody else reads these headers, and they are long. */
-  #cors(): Record<string, string> {
-    return this.request.headers.origin === undefined ? {} : corsHeaders
+    // For browsers only, which say so with an Origin: nobody else reads these headers, and they are long
+    const cors = this.request.headers.origin === undefined ? undefined : corsHeaders
+    this.response.writeHead(status, { ...headers, 'x-request-id': this.requestId, ...cors })
   }
 
   write(chunk: Buffer): boolean {
