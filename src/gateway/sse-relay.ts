@@ -14,12 +14,12 @@ const lf = 0x0a
 const cr = 0x0d
 const colon = 0x3a
 const nothing = Buffer.alloc(0)
-const quote = 0x22
-/** Without its first quote: a search stops at every byte that could begin what it looks for, and JSON is full of quotes. */
-const usageEnd = 'usage"'
 const doneMark = '[DONE]'
 /** One that is not null. A quote inside a JSON string is escaped, so text cannot pretend. */
 const finishReason = /"finish_reason"\s*:\s*"/
+/** One with something other than null in it; as above. */
+const usageMember = /"usage"[ :]*\{/
+const special = new RegExp(`\\[DONE\\]|${usageMember.source}`)
 
 export class SseRelay {
   readonly #passUsage: boolean
@@ -78,19 +78,20 @@ export class SseRelay {
   push(chunk: Buffer): Buffer {
     const bytes = this.#half.length > 0 ? Buffer.concat([this.#half, chunk]) : chunk
     this.#half = nothing
-    const special = bytes.includes(doneMark) || carriesUsage(bytes)
+    // In latin1, a character for each byte: what is looked for is ASCII, and in one pass it is found in half the time
+    const isSpecial = special.test(bytes.toString('latin1'))
     const passed: Buffer[] = []
     let start = 0
     for (let end = eventEnd(bytes, 0); end > 0; end = eventEnd(bytes, end)) {
-      const kind = special ? this.#lookInto(bytes.subarray(start, end)) : 'answer'
+      const kind = isSpecial ? this.#lookInto(bytes.subarray(start, end)) : 'answer'
       if (kind === 'answer') this.#count(bytes, start, end)
-      if (special && (kind === 'answer' || (kind === 'usage' && this.#passUsage)))
+      if (isSpecial && (kind === 'answer' || (kind === 'usage' && this.#passUsage)))
         passed.push(bytes.subarray(start, end))
       start = end
     }
     if (start > 0) this.#latest = bytes
     if (start < bytes.length) this.#keepHalf(bytes.subarray(start))
-    if (special) return passed.length === 1 ? (passed[0] ?? nothing) : Buffer.concat(passed)
+    if (isSpecial) return passed.length === 1 ? (passed[0] ?? nothing) : Buffer.concat(passed)
     return start === bytes.length ? bytes : bytes.subarray(0, start)
   }
 
@@ -113,24 +114,13 @@ export class SseRelay {
       this.#done = event
       return 'done'
     }
-    if (!carriesUsage(event)) return 'answer'
+    if (!usageMember.test(data)) return 'answer'
     const chunk = parse(data)
     if (chunk === undefined || typeof chunk.usage !== 'object' || chunk.usage === null) return 'answer'
     this.#usage = chunk.usage
     this.#serviceTier = chunk.service_tier
     return Array.isArray(chunk.choices) && chunk.choices.length === 0 ? 'usage' : 'answer'
   }
-}
-
-/** True when a `usage` member with something other than null stands in there. A quote inside a JSON string is escaped, so text cannot pretend. */
-function carriesUsage(bytes: Buffer): boolean {
-  for (let at = bytes.indexOf(usageEnd); at >= 0; at = bytes.indexOf(usageEnd, at)) {
-    const isQuoted = bytes[at - 1] === quote
-    at += usageEnd.length
-    while (bytes[at] === 0x20 || bytes[at] === colon) at += 1
-    if (isQuoted && bytes[at] === 0x7b) return true
-  }
-  return false
 }
 
 /** Where the event that begins at or after `from` ends, its blank line included; 0 when it has not ended. */
