@@ -47,6 +47,7 @@ test.each(['text/event-stream', 'application/json'])('the pieces of a %s arrive 
   answer = exchange => {
     exchange.start(200, { 'content-type': type })
     exchange.write(everyByte(300))
+    exchange.write(Buffer.alloc(0))
     exchange.write(everyByte(20_000))
     exchange.end(everyByte(500))
   }

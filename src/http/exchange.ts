@@ -45,6 +45,20 @@ const probesMs = [0, 50, 1_000]
 /** Beyond it, the copy costs more than a second piece does. */
 const onePieceBytesMax = 16 * 1024
 
+/** What every reader of a stream skips. */
+const comment = Buffer.from(': \n\n')
+
+/** The end of a body in chunks (RFC 9112, section 7.1). */
+const lastFrame = '0\r\n\r\n'
+
+/** A piece of such a body. Node would write it in four, each by itself; latin1 is a character for each byte. */
+function framed(bytes: Buffer): string | Buffer {
+  if (bytes.length === 0) return ''
+  const size = bytes.length.toString(16)
+  if (bytes.length <= onePieceBytesMax) return `${size}\r\n${bytes.toString('latin1')}\r\n`
+  return Buffer.concat([Buffer.from(`${size}\r\n`), bytes, Buffer.from('\r\n')])
+}
+
 export class HttpExchange {
   readonly requestId = newRequestId()
   readonly startedAtMs = performance.now()
@@ -56,6 +70,8 @@ export class HttpExchange {
   #left = false
   #bodyCame = false
   #isStream = false
+  /** Its pieces are framed here, and not by node. */
+  #isFramed = false
   #clientAddress: string | undefined
   #onLeft: (() => void) | undefined
 
@@ -178,16 +194,24 @@ export class HttpExchange {
     // For browsers only, which say so with an Origin: nobody else reads these headers, and they are long
     const cors = this.request.headers.origin === undefined ? undefined : corsHeaders
     this.response.writeHead(status, { ...headers, 'x-request-id': this.requestId, ...cors })
+    this.#isFramed = this.#isStream && this.response.chunkedEncoding
+    if (this.#isFramed) this.response.chunkedEncoding = false
   }
 
   write(chunk: Buffer): boolean {
-    return this.#left ? true : this.response.write(chunk)
+    if (this.#left) return true
+    return this.#isFramed ? this.response.write(framed(chunk), 'latin1') : this.response.write(chunk)
   }
 
   end(chunk?: Buffer | string): void {
     if (this.#left) return
+    if (this.#isFramed) {
+      if (chunk !== undefined) this.write(Buffer.from(chunk))
+      this.response.end(lastFrame, 'latin1')
+      return
+    }
     // Node sends headers and a body in one piece when the body is a string; latin1 is a character for each byte
-    const fitsOnePiece = !this.#isStream && chunk instanceof Buffer && chunk.length <= onePieceBytesMax
+    const fitsOnePiece = chunk instanceof Buffer && chunk.length <= onePieceBytesMax
     if (fitsOnePiece) this.response.end(chunk.toString('latin1'), 'latin1')
     else this.response.end(chunk)
   }
@@ -206,7 +230,7 @@ export class HttpExchange {
     const { response, request } = this
     if (this.closed) return
     if (response.headersSent) {
-      if (this.#isStream) response.write(': \n\n')
+      if (this.#isStream) this.write(comment)
     } else if (request.httpVersion !== '1.0') response.writeContinue()
   }
 }
