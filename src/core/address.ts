@@ -5,6 +5,7 @@ const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i
 
 /** The plain IPv4 form of an IPv4-mapped IPv6 address, without a zone; any other address unchanged. */
 export function plainAddress(address: string): string {
+  if (!/[:%]/.test(address)) return address
   const bare = address.split('%', 1)[0] ?? ''
   // Only with this group can an address be a mapped one, which has many spellings: `::ffff:a00:1` is 10.0.0.1 as well
   if (!/(?:^|:)ffff:/i.test(bare)) return bare
