@@ -157,18 +157,18 @@ test('a lone record is written at once, as often as one comes', async () => {
   await journal.close()
 })
 
-test('what follows a shared write is gathered for a millisecond, and no longer', async () => {
+test('what follows a shared write is gathered for two milliseconds, and no longer', async () => {
   const journal = await open(away)
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
   await Promise.all([journal.append({ id: 0 }), journal.append({ id: 1 }), journal.append({ id: 2 })])
   const later = [journal.append({ id: 3 }), journal.append({ id: 4 })]
-  await vi.advanceTimersByTimeAsync(0)
+  await vi.advanceTimersByTimeAsync(1)
   expect(onDisk()).not.toContain('{"id":3}')
   await vi.advanceTimersByTimeAsync(1)
   await Promise.all(later)
   expect(onDisk()).toContain('{"id":3}')
   const closed = journal.close()
-  await vi.advanceTimersByTimeAsync(1)
+  await vi.advanceTimersByTimeAsync(2)
   await closed
 })
 

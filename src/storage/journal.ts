@@ -39,7 +39,7 @@ const batchMax = 2000
 /** Between deliveries, so that a quiet node sends small batches and a busy one large ones. */
 const deliverEveryMs = 100
 /** How long records are gathered after a write that several shared: a write costs much, and a longer one hardly more. */
-const gatherMs = 1
+const gatherMs = 2
 /** A disk that refused is tried again this often. */
 const probeEveryMs = 500
 const retryMsMin = 200
