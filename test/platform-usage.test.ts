@@ -14,6 +14,7 @@ import { migrate } from '#storage/migrate.ts'
 import { hashKey } from '#storage/secrets.ts'
 import { rollUpUsage } from '#storage/usage-rollups.ts'
 import { uuidv7 } from '#storage/uuid.ts'
+import { insertManyEvents } from './support/many-events.ts'
 import { type TestPlatform, testPlatform } from './support/platform.ts'
 
 let platform: TestPlatform
@@ -114,6 +115,33 @@ describe('usage', () => {
     expect(one.json.data[0].results[0].num_model_requests).toBe(1)
     const none = await ask('usage/completions', { ...period, batch: 'true' })
     expect(none.json.data).toEqual([expect.objectContaining({ results: [] })])
+  })
+
+  test('a page of thousands of results comes whole, in as many pieces as it takes, and its HEAD too', async () => {
+    const at = midnight - 100 * day
+    const { organizationId } = platform.first
+    const many = { organizationId, from: at, to: at + day, count: 9_000, projects: 7, keys: 4_000, models: 3, seed: 1 }
+    await insertManyEvents(platform.database, many)
+    const period = { start_time: at, end_time: at + day }
+    const query = { ...period, group_by: 'api_key_id,model' }
+    const { json, text } = await ask('usage/completions', query)
+    const [{ results }] = json.data
+    expect([results.length > 5_000, text.length > 2_000_000]).toEqual([true, true])
+    const requests = results.map((row: { num_model_requests: number }) => row.num_model_requests)
+    const all = await ask('usage/completions', period)
+    expect(requests.reduce((sum: number, count: number) => sum + count, 0)).toBe(
+      all.json.data[0].results[0].num_model_requests,
+    )
+    const names = results.map((row: { api_key_id: string; model: string }) => `${row.api_key_id} ${row.model}`)
+    expect(new Set(names).size).toBe(names.length)
+    const head = await fetch(
+      `${platform.url}/v1/organization/usage/completions?${new URLSearchParams({ ...query, start_time: `${at}`, end_time: `${at + day}` })}`,
+      {
+        method: 'HEAD',
+        headers: { authorization: `Bearer ${platform.first.adminKey}` },
+      },
+    )
+    expect([head.status, await head.text()]).toEqual([200, ''])
   })
 
   test('comes in pages of empty and full buckets', async () => {

@@ -12,11 +12,12 @@ import { type Database, only, openDatabase, sql } from '#storage/database.ts'
 import { migrate } from '#storage/migrate.ts'
 import { restoreBackup } from '#storage/restore.ts'
 import { loadSecrets } from '#storage/secrets.ts'
-import { readUsage, usageDimensions, usageMeasures } from '#storage/usage-queries.ts'
+import { usageDimensions, usageMeasures } from '#storage/usage-queries.ts'
 import { applyRetention, showDropped } from '#storage/usage-retention.ts'
 import { rollUpUsage } from '#storage/usage-rollups.ts'
 import { insertManyEvents } from './support/many-events.ts'
 import { type TestDatabase, testDatabase } from './support/postgres.ts'
+import { usageSums } from './support/usage-sums.ts'
 
 let postgres: TestDatabase
 let database: Database
@@ -41,7 +42,7 @@ const partitions = (): Promise<number> =>
   count(`pg_inherits where inhparent = 'usage_events'::regclass and inhrelid::regclass::text ~ '\\d{8}$'`)
 
 const everything = (from: Database) =>
-  readUsage(from, {
+  usageSums(from, {
     // An organization need not exist to be counted
     organizationId: 'org-kept' as OrganizationId,
     from: midnight - 500 * day,

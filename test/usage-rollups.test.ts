@@ -3,11 +3,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { OrganizationId } from '#contract/ids.ts'
 import { type Database, only, openDatabase, type Queryable, sql } from '#storage/database.ts'
-import { readUsage, readUsageIn, type UsageQuestion, usageDimensions, usageMeasures } from '#storage/usage-queries.ts'
-import { rollUpUsage } from '#storage/usage-rollups.ts'
+import { readUsage } from '#storage/usage-pages.ts'
+import { type UsageDimension, type UsageQuestion, usageDimensions, usageMeasures } from '#storage/usage-queries.ts'
+import { rollUpUsage, sealUsage } from '#storage/usage-rollups.ts'
 import { segmentsOf } from '#storage/usage-segments.ts'
 import { insertManyEvents } from './support/many-events.ts'
 import { type TestDatabase, testDatabase } from './support/postgres.ts'
+import { type UsageRow, usageSums } from './support/usage-sums.ts'
 
 let postgres: TestDatabase
 let database: Database
@@ -62,7 +64,7 @@ const sorted = (rows: readonly unknown[]): string[] =>
     .sort()
 
 async function expectExact(tx: Database | Queryable, question: UsageQuestion): Promise<number> {
-  const read = await ('transaction' in tx ? readUsage(tx, question) : readUsageIn(tx, question))
+  const read = await usageSums(tx, question)
   const expected = await fromEvents(tx, question)
   expect(sorted(read)).toEqual(
     sorted(expected.map(row => ({ ...(row as object), bucket: Number((row as { bucket: bigint }).bucket) }))),
@@ -80,6 +82,15 @@ async function rollUpAll(): Promise<number> {
   let rows = 0
   for (let added = 1; added > 0; rows += added) added = (await rollUpUsage(database)).rows
   return rows
+}
+
+/** Whatever is over now, and not only what has been quiet for a while. */
+async function sealAll(): Promise<number> {
+  let buckets = 0
+  for (let sealed = 1; sealed > 0; buckets += sealed) {
+    sealed = (await sealUsage(database, { before: new Date(Date.now() + 1_000) })).buckets
+  }
+  return buckets
 }
 
 test('pages are exact before, between and after roll-ups, at every width and at edges between two buckets', async () => {
@@ -100,21 +111,24 @@ test('pages are exact before, between and after roll-ups, at every width and at 
   await checkAll()
   expect(await rollUpAll()).toBe(3_000)
   await checkAll()
+  await sealAll()
+  await checkAll()
   await insertManyEvents(database, { ...events, count: 1_000, seed: 2 })
   await checkAll()
   expect(await rollUpAll()).toBe(1_000)
+  await checkAll()
   await checkAll()
 })
 
 test('once rolled up, a page of whole days does not look at a single event', async () => {
   await rollUpAll()
   const question = { ...ofOrganization('org-widths'), from: midnight - 60 * day, to: midnight, bucketSeconds: day }
-  const before = await readUsage(database, question)
+  const before = await usageSums(database, question)
   // Gone from under the rollups: who reads them does not notice
   await database.query(
     sql(`update usage_events set organization_id = 'org-hidden' where organization_id = 'org-widths'`),
   )
-  expect(sorted(await readUsage(database, question))).toEqual(sorted(before))
+  expect(sorted(await usageSums(database, question))).toEqual(sorted(before))
   expect(before.length).toBeGreaterThan(100)
   await database.query(
     sql(`update usage_events set organization_id = 'org-widths' where organization_id = 'org-hidden'`),
@@ -131,33 +145,160 @@ test('a journal that comes weeks later falls into its own day, hour and minute',
   for (const bucketSeconds of [60, 3_600, day]) {
     const question = { ...ofOrganization('org-late'), from: at - day, to: at + day, bucketSeconds }
     await expectExact(database, question)
-    const sums = await readUsage(database, { ...question, groupBy: [] })
+    const sums = await usageSums(database, { ...question, groupBy: [] })
     expect(sums.map(({ bucket, requests }) => [bucket, requests])).toEqual([[at - (at % bucketSeconds), 7n]])
   }
 })
 
-test('filters and groupings of all kinds agree with the events', async () => {
-  const question = { ...ofOrganization('org-widths'), from: midnight - 30 * day, to: midnight, bucketSeconds: day }
-  const all = await readUsage(database, question)
-  const requests = (rows: readonly { requests: bigint }[]): bigint => rows.reduce((sum, row) => sum + row.requests, 0n)
-  for (const dimension of usageDimensions) {
-    const grouped = await readUsage(database, { ...question, groupBy: [dimension] })
-    expect([dimension, requests(grouped)]).toEqual([dimension, requests(all)])
-    const known = new Set(all.map(row => `${row.bucket} ${row[dimension]}`))
-    expect([dimension, grouped.length]).toEqual([dimension, known.size])
-    if (dimension === 'batch' || dimension === 'service_tier') continue
-    const value = all.find(row => row[dimension] !== null)?.[dimension] ?? ''
-    const filtered = await readUsage(database, { ...question, filters: { [dimension]: [value] } })
-    expect(sorted(filtered)).toEqual(sorted(all.filter(row => row[dimension] === value)))
-  }
-  for (const batch of [true, false]) {
-    const filtered = await readUsage(database, { ...question, filters: { batch } })
-    expect(sorted(filtered)).toEqual(sorted(all.filter(row => row.batch === batch)))
-  }
-  const searched = await readUsage(database, { ...question, having: 'web_search_calls' })
-  expect(sorted(searched)).toEqual(sorted(all.filter(row => row.web_search_calls > 0n)))
-  expect(searched.length).toBeGreaterThan(10)
+/** Rows of all dimensions, added up by some of them. */
+function folded(rows: readonly UsageRow[], groupBy: readonly UsageDimension[]): object[] {
+  const others = Object.fromEntries(
+    usageDimensions.filter(name => !groupBy.includes(name)).map(name => [name, null] as const),
+  )
+  const sums = Map.groupBy(rows, row => JSON.stringify([row.bucket, ...groupBy.map(name => row[name])]))
+  return [...sums.values()].map(parts => ({
+    ...parts[0],
+    ...others,
+    ...Object.fromEntries(usageMeasures.map(name => [name, parts.reduce((sum, row) => sum + row[name], 0n)] as const)),
+  }))
+}
+
+const subsets = <Item>(items: readonly Item[]): Item[][] =>
+  Array.from({ length: 2 ** items.length }, (_, chosen) => items.filter((_, index) => chosen & (1 << index)))
+
+describe.each(['sealed', 'not sealed'])('hours and days that are %s', how => {
+  const question = { ...ofOrganization('org-widths'), from: midnight - 3 * day, to: midnight, bucketSeconds: day }
+  let all: UsageRow[] = []
+  beforeAll(async () => {
+    const dense = { organizationId: 'org-widths', from: midnight - 9_000, to: midnight, count: 300, ...shape }
+    await insertManyEvents(database, { ...dense, seed: how.length })
+    await rollUpAll()
+    await sealAll()
+    if (how === 'not sealed') await database.query(sql('select unseal_usage()'))
+    await expectExact(database, question)
+    all = await usageSums(database, question)
+    expect(all.length).toBeGreaterThan(50)
+  }, 60_000)
+
+  test.each([
+    ['days', question],
+    ['hours', { ...question, from: midnight - 30_003, to: midnight - 1_001, bucketSeconds: 3_600 }],
+    ['minutes', { ...question, from: midnight - 8_001, to: midnight - 1_001, bucketSeconds: 60 }],
+  ])(
+    'every way of grouping %s agrees with the events',
+    async (_, asked) => {
+      await expectExact(database, asked)
+      const rows = await usageSums(database, asked)
+      const ways = subsets(usageDimensions)
+      expect([ways.length, rows.length > 50]).toEqual([128, true])
+      for (const groupBy of ways) {
+        expect(sorted(await usageSums(database, { ...asked, groupBy }))).toEqual(sorted(folded(rows, groupBy)))
+      }
+    },
+    90_000,
+  )
+
+  test('every filter agrees with the events, whether it is grouped by what is filtered or by something else', async () => {
+    const names = usageDimensions.filter(name => name !== 'batch' && name !== 'service_tier')
+    for (const name of names) {
+      const value = all.find(row => row[name] !== null)?.[name] ?? ''
+      const some = all.filter(row => row[name] === value)
+      for (const groupBy of [usageDimensions, [], ['model'], ['api_key_id']] as const) {
+        const filtered = await usageSums(database, { ...question, groupBy, filters: { [name]: [value] } })
+        expect(sorted(filtered)).toEqual(sorted(folded(some, groupBy)))
+      }
+    }
+    for (const batch of [true, false]) {
+      const filtered = await usageSums(database, { ...question, filters: { batch } })
+      expect(sorted(filtered)).toEqual(sorted(all.filter(row => row.batch === batch)))
+    }
+    const searched = await usageSums(database, { ...question, having: 'web_search_calls' })
+    expect(sorted(searched)).toEqual(sorted(all.filter(row => row.web_search_calls > 0n)))
+    expect(searched.length).toBeGreaterThan(1)
+  })
 })
+
+test('once sealed, a page of whole hours does not look at their rollups, and a late event opens them again', async () => {
+  const at = midnight - 4 * day
+  const events = { organizationId: 'org-sealed', from: at, to: at + 2 * day, ...shape }
+  const question = { ...ofOrganization('org-sealed'), from: at, to: at + 2 * day, bucketSeconds: 3_600 }
+  const sealed = () =>
+    database.query(
+      sql(`select distinct width, starts_at from usage_sealed join usage_organizations o on o.number = organization_number
+             where o.organization_id = 'org-sealed' order by 1, 2`),
+    )
+  await insertManyEvents(database, { ...events, count: 500, seed: 1 })
+  await rollUpAll()
+  await sealAll()
+  const before = await usageSums(database, question)
+  expect((await sealed()).length).toBe(2 + 48 + 48)
+  await database.query(sql('create table kept_hours as table usage_hours'))
+  await database.query(sql('delete from usage_hours'))
+  expect(sorted(await usageSums(database, question))).toEqual(sorted(before))
+  await database.query(sql('insert into usage_hours table kept_hours'))
+  const minutes = { ...question, from: at + 3_600, to: at + day, bucketSeconds: 60, groupBy: ['model'] } as const
+  const byMinute = await usageSums(database, minutes)
+  expect(byMinute.length).toBeGreaterThan(200)
+  await database.query(sql('create table kept_minutes as table usage_minutes'))
+  await database.query(sql(`delete from usage_minutes where starts_at < to_timestamp(${at + day - 3_600})`))
+  expect(sorted(await usageSums(database, { ...minutes, to: at + day - 3_600 }))).toEqual(
+    sorted(byMinute.filter(({ bucket }) => bucket < at + day - 3_600)),
+  )
+  await database.query(sql('truncate usage_minutes; insert into usage_minutes table kept_minutes'))
+
+  await insertManyEvents(database, { ...events, from: at + 7_200, to: at + 7_300, count: 3, seed: 2 })
+  await expectExact(database, question)
+  await rollUpAll()
+  expect((await sealed()).length).toBe(1 + 47 + 47)
+  await expectExact(database, question)
+  expect(await sealUsage(database)).toEqual({ buckets: 0 })
+  expect(await sealAll()).toBe(2)
+  await expectExact(database, question)
+})
+
+test('an end that has just been is exact, and events that a clock ahead has dated after it are not in the page', async () => {
+  const at = Math.floor(now / 60) * 60
+  const events = { organizationId: 'org-edge', from: at - 2 * day, to: at + 1_800, count: 1_500, ...shape }
+  await insertManyEvents(database, { ...events, seed: 1 })
+  const check = async (): Promise<void> => {
+    for (const to of [at + 17, now, now + 1, at + 100, at - 61]) {
+      for (const bucketSeconds of [60, 3_600, day]) {
+        await expectExact(database, { ...ofOrganization('org-edge'), from: at - day - 77, to, bucketSeconds })
+      }
+    }
+  }
+  await check()
+  await rollUpAll()
+  await insertManyEvents(database, { ...events, count: 100, seed: 2 })
+  await check()
+  await sealAll()
+  await check()
+})
+
+test.each(['sealed', 'not sealed'])(
+  'a page that would be made of too much ends earlier, between two buckets, and the next one goes on: %s',
+  async how => {
+    const question = {
+      ...ofOrganization('org-widths'),
+      from: midnight - 30 * day + 5,
+      to: midnight,
+      bucketSeconds: day,
+    }
+    await rollUpAll()
+    await sealAll()
+    if (how === 'not sealed') await database.query(sql('select unseal_usage()'))
+    const whole = await usageSums(database, question)
+    expect((await readUsage(database, question)).to).toBe(midnight)
+    for (const bounds of [
+      { sealedBytesMax: 10_000, liveRowsMax: 200 },
+      { sealedBytesMax: 1, liveRowsMax: 1 },
+    ]) {
+      const { to } = await readUsage(database, question, bounds)
+      expect([to % day, to > question.from, to < midnight]).toEqual([0, true, true])
+      expect(await usageSums(database, question, bounds)).toEqual(whole)
+    }
+  },
+)
 
 describe('many at once', () => {
   /** A node of its own, which can be killed in the middle of what it does. */
@@ -178,7 +319,7 @@ describe('many at once', () => {
     const question = { ...ofOrganization(organizationId), from: events.from, to: events.to, bucketSeconds: 3_600 }
     const nodes = [aNode(), aNode(), aNode()]
     let running = true
-    let [seed, looks, kills, rolledUp] = [0, 0, 0, 0]
+    let [seed, looks, kills, rolledUp, sealed] = [0, 0, 0, 0, 0]
     const until = async (work: () => Promise<void>): Promise<void> => {
       while (running) await work()
     }
@@ -204,6 +345,11 @@ describe('many at once', () => {
       )
       kills += killed.length
     }
+    const seal = async (node: Database): Promise<void> => {
+      const { buckets } = await sealUsage(node, { before: new Date() }).catch(() => ({ buckets: 0 }))
+      sealed += buckets
+      await sleep(20)
+    }
     const look = async (): Promise<void> => {
       await inOneSnapshot(async tx => void (await expectExact(tx, question)))
       looks += 1
@@ -218,6 +364,7 @@ describe('many at once', () => {
         until(() => write().catch(() => undefined)),
         until(() => write().catch(() => undefined)),
         ...nodes.map(node => until(() => rollUp(node))),
+        ...nodes.map(node => until(() => seal(node))),
         until(kill),
         until(look),
       ])
@@ -238,10 +385,10 @@ describe('many at once', () => {
       [organizationId],
     )
     console.log(
-      `${written} events, ${rolledUp} rolled up while writing, ${looks} exact pages, ${kills} roll-ups killed`,
+      `${written} events, ${rolledUp} rolled up while writing, ${sealed} hours and days sealed, ${looks} exact pages, ${kills} roll-ups killed`,
     )
     expect(BigInt(days?.sum ?? 0)).toBe(written)
-    expect(Math.min(rolledUp, looks, kills)).toBeGreaterThan(5)
+    expect(Math.min(rolledUp, looks, kills, sealed)).toBeGreaterThan(5)
   }, 40_000)
 
   test('while one node rolls up, another has nothing to do', async () => {

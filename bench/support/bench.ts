@@ -10,6 +10,8 @@ export type Bench = {
 export type BenchContext = {
   /** A smoke run: does everything once and briefly, and its numbers mean nothing. */
   readonly quick: boolean
+  /** How many usage events there are to be; undefined: as many as the bench usually makes. */
+  readonly events: number | undefined
   readonly tools: Tools
   progress(line: string): void
 }

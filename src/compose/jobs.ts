@@ -3,7 +3,7 @@ import type { Metrics } from '#observe/metrics.ts'
 import { startJobs } from '#platform/jobs/start-jobs.ts'
 import type { Config } from '#src/config.ts'
 import { applyRetention, showDropped } from '#storage/usage-retention.ts'
-import { rollUpUsage } from '#storage/usage-rollups.ts'
+import { rollUpUsage, sealUsage } from '#storage/usage-rollups.ts'
 import type { Base } from './base.ts'
 import type { Storage } from './storage.ts'
 
@@ -33,7 +33,11 @@ export async function openJobs(
       log,
       wallClock,
       lostNodeMinutes: values['lost-node-minutes'],
-      rollUpUsage: async () => (await rollUpUsage(database)).rows,
+      async rollUpUsage() {
+        const { rows } = await rollUpUsage(database)
+        await sealUsage(database)
+        return rows
+      },
       async applyRetention() {
         return showDropped(
           await applyRetention(database, new Date(wallClock()), { usageDays: values['usage-retention-days'] }),

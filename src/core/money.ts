@@ -40,5 +40,8 @@ export function formatUsd(amount: NanoUsd): string {
   return `${sign}${absolute / nanoPerUsd}.${fraction}`
 }
 
-/** Dollars as a JSON number, for OpenAI's `amount.value`. Not for arithmetic. */
-export const usdNumber = (amount: NanoUsd): number => Number(formatUsd(amount))
+/**
+ * Dollars as a JSON number, for OpenAI's `amount.value`. Not for arithmetic. Of nano-dollars below 2^53, nine million dollars, it
+ * is the number next to them; beyond, the last of its sixteen digits may be off by one.
+ */
+export const usdNumber = (nanoUsd: number): number => nanoUsd / Number(nanoPerUsd)

@@ -34,7 +34,17 @@ type Parsed<Shape> = Shape extends z.ZodType ? z.output<Shape> : Shape extends B
 export type Handler<Row extends Endpoint> = (
   parts: PlatformParts,
   call: Call<Row>,
-) => Promise<Row['answer'] extends infer Answer ? Parsed<Answer> : never>
+) => Promise<
+  Row['answer'] extends infer Answer ? Parsed<Answer> | (Answer extends z.ZodType ? JsonPieces : never) : never
+>
+
+/** An answer that is JSON already, for one that can be too large to be a value. Its shape is what its row says; tests compare it. */
+export class JsonPieces {
+  readonly pieces: Iterator<Buffer>
+  constructor(pieces: Iterator<Buffer>) {
+    this.pieces = pieces
+  }
+}
 
 /** One function for each row of a noun: leave one out, or answer another shape, and it does not compile. */
 export type Handlers<Rows extends Endpoints> = { readonly [Verb in keyof Rows]: Handler<Rows[Verb]> }

@@ -12,7 +12,7 @@ import { apiError } from '#contract/errors.ts'
 import { newRequestId } from '#contract/ids.ts'
 import type { Grant } from '#core/grant.ts'
 import { authenticate, authorize } from './authenticate.ts'
-import type { RawBody } from './handler.ts'
+import { JsonPieces, type RawBody } from './handler.ts'
 import { type AnyHandler, handlerOf } from './handlers.ts'
 import { parseJson } from './parse-json.ts'
 import type { PlatformParts } from './platform.ts'
@@ -39,6 +39,8 @@ declare module 'fastify' {
 
 /** Bodies of the control plane are small; a backup to restore is a stream and has no such bound. */
 const bodyBytesMax = 1_000_000
+/** How long whoever asked may take nothing of an answer that is made while it is taken. */
+const stallMs = 60_000
 /** A model's name, each character percent-encoded. */
 const pathPartMax = 2_000
 
@@ -156,7 +158,21 @@ const readRaw = ({ body, headers }: FastifyRequest): RawBody => ({
 
 function send(row: Endpoint, reply: FastifyReply, answer: unknown): FastifyReply {
   if (isByteStream(row.answer)) return reply.type(typeOf(answer) ?? row.answer.contentType).send(answer)
-  return reply.type('application/json').send(JSON.stringify(answer))
+  reply.type('application/json')
+  return answer instanceof JsonPieces ? sendPieces(reply, answer) : reply.send(JSON.stringify(answer))
+}
+
+/** A large answer is made while it is taken; a small one comes whole. */
+function sendPieces(reply: FastifyReply, { pieces }: JsonPieces): FastifyReply {
+  const [first, second] = [pieces.next(), pieces.next()]
+  if (second.done) return reply.send(first.value)
+  reply.raw.setTimeout(stallMs, () => reply.raw.destroy())
+  return reply.send(Readable.from(joined([first.value, second.value], pieces)))
+}
+
+function* joined(begin: readonly Buffer[], rest: Iterator<Buffer>): Generator<Buffer> {
+  yield* begin
+  for (let next = rest.next(); !next.done; next = rest.next()) yield next.value
 }
 
 /** Where the caller chooses among types, the stream says which one it is. */

@@ -58,6 +58,8 @@ const lockOrder = [...new Set(['usage_events', 'ledger_accounts', ...backupTable
 /** Others wait behind us meanwhile. Far below PostgreSQL's deadlock_timeout (1 s), so that nobody else is ended for us. */
 const lockTimeoutMs = 200
 const lockPauseMs = 50
+/** As in migrations/0005-usage.sql. */
+const rollUpLock = 4150927011
 /** Twenty seconds of trying, the pauses included. */
 const lockAttemptsMax = 80
 /** Whoever changes keys meanwhile may hold the lock of the events, but not for long. */
@@ -131,6 +133,8 @@ async function beginLocked(session: Queryable): Promise<void> {
     try {
       await session.query(sql('begin'))
       await session.query(sql(`set local lock_timeout = ${lockTimeoutMs}`))
+      // Who rolls up or seals usage has it, and would wait for the tables that we lock while we wait for what it has
+      await session.query(sql(`select pg_advisory_xact_lock(${rollUpLock})`))
       await session.query(sql(`lock table ${quoted(lockOrder)} in access exclusive mode`))
       await session.query(sql(`set local lock_timeout = ${eventLockTimeoutMs}`))
       return

@@ -3,8 +3,8 @@
  * Both are seen in one snapshot, so a page is exact at any moment, in the middle of a roll-up too.
  */
 import type { OrganizationId } from '#contract/ids.ts'
-import { type Database, only, prepared, type Queryable, type Statement, sql } from './database.ts'
-import { rollupSeconds, type Segment, segmentsOf } from './usage-segments.ts'
+import { only, prepared, type Queryable, type Statement, sql } from './database.ts'
+import { rollupSeconds, type Segment } from './usage-segments.ts'
 
 /** What usage can be grouped by. `batch` is whether the service tier is that of batches. */
 export const usageDimensions = [
@@ -76,28 +76,9 @@ export type UsageSum<Measure extends UsageMeasure = UsageMeasure> = { readonly [
   readonly bucket: number
 }
 
-type SumRow<Measure extends UsageMeasure> = Omit<UsageSum<Measure>, 'bucket'> & { readonly bucket: bigint }
-
-export const readUsage = <Measure extends UsageMeasure>(
-  database: Database,
-  question: UsageQuestion<Measure>,
-): Promise<UsageSum<Measure>[]> =>
-  database.transaction(async tx => {
-    await tx.query(beginSnapshot)
-    return readUsageIn(tx, question)
-  })
+export type SumRow<Measure extends UsageMeasure> = Omit<UsageSum<Measure>, 'bucket'> & { readonly bucket: bigint }
 
 export const beginSnapshot = sql('set transaction isolation level repeatable read, read only')
-
-/** @param snapshot a transaction that sees one moment throughout */
-export async function readUsageIn<Measure extends UsageMeasure>(
-  snapshot: Queryable,
-  question: UsageQuestion<Measure>,
-): Promise<UsageSum<Measure>[]> {
-  const { statement, values } = usageStatement(question, await readMark(snapshot))
-  const rows = await snapshot.query<SumRow<Measure>>(statement, values)
-  return rows.map(toSum)
-}
 
 /** The rollups hold all events of transactions before this one. Asked for first, so that the plan knows how few are left. */
 export async function readMark(snapshot: Queryable): Promise<string> {
@@ -109,22 +90,32 @@ export const toSum = <Measure extends UsageMeasure>(row: SumRow<Measure>): Usage
   // Every member but this one is there already; TypeScript cannot add up a generic rest
   ({ ...row, bucket: Number(row.bucket) }) as UsageSum<Measure>
 
+export type From = {
+  readonly mark: string
+  readonly segments: readonly Segment[]
+  /** Left out: all. */
+  readonly rowsMax?: number
+}
+
 /** Sorted by bucket, then by what it is grouped by. Everything glued into the text is a name of ours. */
-export function usageStatement(question: UsageQuestion, mark: string): { statement: Statement; values: unknown[] } {
+export function usageStatement(
+  question: UsageQuestion,
+  { mark, segments, rowsMax }: From,
+): { statement: Statement; values: unknown[] } {
   const { organizationId, bucketSeconds, groupBy, measures, having } = question
   const values: unknown[] = [organizationId]
   const give = (value: unknown): string => `$${values.push(value)}`
   const width = `make_interval(secs => ${give(bucketSeconds)})`
   const asked = { ...question, width, mark: give(mark), condition: conditionOf(question.filters, give), give }
-  const parts = [...segmentsOf(question).map(segment => partOf(segment, asked)), newPart(asked)]
+  const parts = [...segments.map(segment => partOf(segment, asked)), newPart(asked)]
   const groups = usageDimensions.filter(dimension => groupBy.includes(dimension))
   const keys = ['used.bucket', ...groups.map(name => `used.${name}`)].join(', ')
   const text = `select extract(epoch from used.bucket)::bigint as bucket,
       ${usageDimensions.map(name => shown(name, groups.includes(name))).join(', ')},
-      ${measures.map(name => `coalesce(sum(${name}), 0)::bigint as ${name}`).join(', ')}
+      ${measures.map(name => `coalesce(total(${name}), 0) as ${name}`).join(', ')}
     from (${parts.join('\n      union all ')}) used
-    group by ${keys} ${having === undefined ? '' : `having sum(${having}) > 0`}
-    order by ${keys}`
+    group by ${keys} ${having === undefined ? '' : `having total(${having}) > 0`}
+    order by ${keys}${rowsMax === undefined ? '' : ` limit ${give(rowsMax)}`}`
   return { statement: sql(text), values }
 }
 
@@ -147,14 +138,14 @@ type Asked = UsageQuestion & {
 const filtered = ['project_id', 'user_id', 'api_key_id', 'model', 'endpoint'] as const
 
 /** On `g`: a group of the rollups, or an event, which names the same. */
-function conditionOf(filters: UsageFilters, give: Give): string {
+export function conditionOf(filters: UsageFilters, give: Give): string {
   const lists = filtered.flatMap(name => (filters[name] ? [`g.${name} = any (${give(filters[name])}::text[])`] : []))
   const batch = filters.batch === undefined ? [] : [`(g.service_tier = 'batch') = ${give(filters.batch)}::boolean`]
   return [...lists, ...batch].map(condition => ` and ${condition}`).join('')
 }
 
 /** What every part of the union has, in one order. */
-function columnsOf({ groupBy, measures }: Asked, rows: 'r' | 'g', bucket: string): string {
+function columnsOf({ groupBy, measures }: Asked, rows: 'r' | 'g' | '-g', bucket: string): string {
   const groups = usageDimensions.filter(dimension => groupBy.includes(dimension))
   const named = groups.map(name => (name === 'batch' ? `g.service_tier = 'batch' as batch` : `g.${name}`))
   return [`${bucket} as bucket`, ...named, ...measures.map(name => `${rows}.${name}`)].join(', ')
@@ -162,21 +153,24 @@ function columnsOf({ groupBy, measures }: Asked, rows: 'r' | 'g', bucket: string
 
 const bucketOf = (moment: string, { width }: Asked): string => `date_bin(${width}, ${moment}, to_timestamp(0))`
 
-function partOf({ source, from, to }: Segment, asked: Asked): string {
+function partOf(segment: Segment, asked: Asked): string {
+  const { source, from, to } = segment
   const { condition, give, bucketSeconds } = asked
   const within = (column: string): string =>
     `${column} >= to_timestamp(${give(from)}) and ${column} < to_timestamp(${give(to)})`
   if (source === 'usage_events') {
-    return `select ${columnsOf(asked, 'g', bucketOf('g.occurred_at', asked))} from usage_by_minute g
-      where g.organization_id = $1 and ${within('g.occurred_at')}
-        and (g.settled_in is null or g.settled_in < ${asked.mark}::xid8)${condition}`
+    const rolledUp = `and (g.settled_in is null or g.settled_in < ${asked.mark}::xid8)`
+    return `select ${columnsOf(asked, segment.isTakenAway ? '-g' : 'g', bucketOf('g.occurred_at', asked))}
+      from usage_by_minute g where g.organization_id = $1 and ${within('g.occurred_at')}
+        ${segment.isTakenAway ? '' : rolledUp}${condition}`
   }
   const isBucket = rollupSeconds[source] === bucketSeconds
   const bucket = isBucket ? 'r.starts_at' : bucketOf('r.starts_at', asked)
+  const starts = segment.starts?.map(start => new Date(start * 1000))
   return `select ${columnsOf(asked, 'r', bucket)} from usage_groups g join ${source} r on r.group_id = g.id
     where r.organization_number = (select number from usage_organizations where organization_id = $1)
       and g.organization_number = (select number from usage_organizations where organization_id = $1)
-      and ${within('r.starts_at')}${condition}`
+      and ${starts ? `r.starts_at = any (${give(starts)}::timestamptz[])` : within('r.starts_at')}${condition}`
 }
 
 /**

@@ -35,8 +35,8 @@ export type Dropped = {
 export async function applyRetention(database: Database, now: Date, { usageDays }: UsageRetention): Promise<Dropped> {
   return {
     usageDays: await dropUsage(database, daysBefore(now, usageDays)),
-    minutes: await deleteInSteps(database, oldRollups('usage_minutes'), [daysBefore(now, minuteDays)]),
-    hours: await deleteInSteps(database, oldRollups('usage_hours'), [daysBefore(now, hourDays)]),
+    minutes: await dropRollups(database, 'minute', daysBefore(now, minuteDays)),
+    hours: await dropRollups(database, 'hour', daysBefore(now, hourDays)),
     payloads: await dropPayloads(database, now),
   }
 }
@@ -104,6 +104,17 @@ const rolledUpStrays = sql(`delete from usage_events_other_days where (id, occur
 const oldRollups = (table: 'usage_minutes' | 'usage_hours') =>
   sql(`delete from ${table} where ctid = any (array(select ctid from ${table} where starts_at < $1 limit ${rowsMax}))
        returning 1`)
+
+/** What is sealed of them goes first: it says the same. */
+async function dropRollups(database: Database, width: 'minute' | 'hour', before: Date): Promise<number> {
+  await deleteInSteps(database, oldSealed, [before, width])
+  return deleteInSteps(database, oldRollups(`usage_${width}s`), [before])
+}
+
+const oldSealed = sql(`delete from usage_sealed where (organization_number, width, grouping, starts_at) in (
+    select organization_number, width, grouping, starts_at from usage_sealed
+    where width = $2 and starts_at < $1 limit ${rowsMax})
+  returning 1`)
 
 /** A project that has no row captures nothing any more, and keeps nothing. */
 const expiredPayloads = sql(`delete from call_payloads where (request_id, captured_at) in (

@@ -1,4 +1,4 @@
-/** Adds new usage to the rollups. The work itself is SQL: see migrations/0005-usage.sql. */
+/** Adds new usage to the rollups, and seals them. The work itself is SQL: see migrations/0010-usage-pages.sql. */
 import { type Database, only, prepared, type Queryable, sql } from './database.ts'
 
 /** Events of one step: a fraction of a second. */
@@ -37,6 +37,33 @@ async function takeStep(database: Database, eventsMax: number): Promise<number> 
 
 /** query_canceled: the statement's deadline. Nothing was done, and less at a time may be. */
 const wasTooSlow = (error: unknown): boolean => (error as { code?: unknown }).code === '57014'
+
+const seal = prepared('seal_usage', 'select seal_usage($1, $2) as buckets')
+
+/** How long an hour or a day has to be over, and nothing may have been added to it, before it is sealed. */
+const quietSeconds = 120
+/** Of one step, and of one call; what is still left waits for the next one, so that roll-ups come in between. */
+const sealStepMs = 200
+const sealMsMax = 1_000
+
+/**
+ * Step by step, each a transaction of its own. Any number of nodes may do it at once.
+ * @param before what was over, and quiet, at this time
+ * @returns how many hours and days were sealed; 0 while another node does it, or rolls up
+ */
+export async function sealUsage(
+  database: Database,
+  { before = new Date(Date.now() - quietSeconds * 1000) }: { readonly before?: Date } = {},
+): Promise<{ buckets: number }> {
+  const startedAt = performance.now()
+  let buckets = 0
+  while (performance.now() - startedAt < sealMsMax) {
+    const sealed = only(await database.query<{ buckets: number }>(seal, [before, sealStepMs])).buckets
+    if (sealed === 0) break
+    buckets += sealed
+  }
+  return { buckets }
+}
 
 /** For a restore, which has brought events without transactions, and holds every lock. */
 export async function rebuildUsageRollups(session: Queryable): Promise<void> {

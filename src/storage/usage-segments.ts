@@ -4,7 +4,15 @@
 export type UsageSource = 'usage_days' | 'usage_hours' | 'usage_minutes' | 'usage_events'
 
 /** Seconds since 1970, the end exclusive. */
-export type Segment = { readonly source: UsageSource; readonly from: number; readonly to: number }
+export type Segment = {
+  readonly source: UsageSource
+  readonly from: number
+  readonly to: number
+  /** Of a rollup: these of its buckets and no others. */
+  readonly starts?: readonly number[]
+  /** Of events: they are in what is read beside them, and are not asked about. */
+  readonly isTakenAway?: true
+}
 
 export const rollupSeconds = { usage_days: 86_400, usage_hours: 3_600, usage_minutes: 60 } as const
 

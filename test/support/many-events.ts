@@ -12,10 +12,13 @@ export type ManyEvents = {
   readonly models: number
   /** Makes different events of the same numbers. */
   readonly seed: number
+  /** A table like that of the events. */
+  readonly into?: string
 }
 
-const insert = sql(`
-  insert into usage_events (id, occurred_at, request_id, organization_id, project_id, api_key_id, user_id, endpoint, model,
+const insertInto = (table: string) =>
+  sql(`
+  insert into ${table} (id, occurred_at, request_id, organization_id, project_id, api_key_id, user_id, endpoint, model,
     provider, upstream_model, outcome, estimated, input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, price_id,
     lease_id, charged_nano_usd, overrun_nano_usd, duration_ms, first_byte_ms, client_address, cache_write_tokens,
     audio_input_tokens, cached_audio_input_tokens, image_input_tokens, audio_output_tokens, tool_calls, service_tier)
@@ -35,6 +38,6 @@ const insert = sql(`
   ) r`)
 
 export async function insertManyEvents(database: Queryable, events: ManyEvents): Promise<void> {
-  const { organizationId, count, from, to, projects, keys, models, seed } = events
-  await database.query(insert, [organizationId, from, to, count, projects, keys, models, seed])
+  const { organizationId, count, from, to, projects, keys, models, seed, into = 'usage_events' } = events
+  await database.query(insertInto(into), [organizationId, from, to, count, projects, keys, models, seed])
 }
