@@ -10,6 +10,14 @@ const call = (node: number, cents: number): Step => {
   return { kind: 'call', node, key: 0, most: amount, least: amount }
 }
 
+/** Node 0 says nothing for an hour, its leases are taken back, and it does not know. */
+const givenUpForLost: readonly Step[] = [
+  { kind: 'freeze', node: 0 },
+  { kind: 'wait', ms: 3_600_000 },
+  { kind: 'take back' },
+  { kind: 'hear', node: 0 },
+]
+
 export const mended: Readonly<Record<string, Mended>> = {
   'a return that was given up and arrives late takes nothing that its node counts on again': {
     nodes: 1,
@@ -30,25 +38,13 @@ export const mended: Readonly<Record<string, Mended>> = {
   },
   'a lease that a node began after it was given up for lost is handed back': {
     nodes: 1,
-    steps: [
-      dollar,
-      { kind: 'freeze', node: 0 },
-      { kind: 'wait', ms: 3_600_000 },
-      { kind: 'take back' },
-      { kind: 'hear', node: 0 },
-      call(0, 10),
-      { kind: 'beat', node: 0 },
-      call(0, 10),
-    ],
+    steps: [dollar, ...givenUpForLost, call(0, 10), { kind: 'beat', node: 0 }, call(0, 10)],
   },
   'a node that was given up for lost counts what its newest lease holds before it refuses a call': {
     nodes: 1,
     steps: [
       dollar,
-      { kind: 'freeze', node: 0 },
-      { kind: 'wait', ms: 3_600_000 },
-      { kind: 'take back' },
-      { kind: 'hear', node: 0 },
+      ...givenUpForLost,
       call(0, 10),
       { kind: 'end', call: 0, share: null },
       { kind: 'beat', node: 0 },
