@@ -7,7 +7,10 @@ import { deleteLeftNodes, deleteOldRecalls, trimAuthEvents } from '#storage/lost
 import { trimMails } from '#storage/mails.ts'
 import type { Job } from './job.ts'
 
-/** Far longer than a node is away whose journal is still expected, or than anybody asks why something was reserved. */
+/**
+ * Far longer than a node is away whose journal is still expected, or than anybody asks why something was reserved; and than a
+ * statement lives: one that came late to grow a lease which is deleted would begin it again, without the ledger.
+ */
 const closedLeaseDays = 30
 
 /** What each deletes, for people, and how. */
