@@ -11,12 +11,9 @@ const beforeValue: ReadonlySet<number | undefined> = new Set(Buffer.from(': \t\n
 
 /** The `usage` object of the body, or undefined. Where it could be one of several, the whole is read: tools may answer in objects. */
 export function findUsage(body: Buffer): unknown {
-  if (body.indexOf(member) !== body.lastIndexOf(member)) return outermost(body)
-  for (let at = body.lastIndexOf(member); at >= 0; at = at > 0 ? body.lastIndexOf(member, at - 1) : -1) {
-    const object = objectAt(body, at + member.length)
-    if (object !== undefined) return object
-  }
-  return undefined
+  const at = body.lastIndexOf(member)
+  if (at < 0) return undefined
+  return body.indexOf(member) < at ? outermost(body) : objectAt(body, at + member.length)
 }
 
 function outermost(body: Buffer): unknown {
