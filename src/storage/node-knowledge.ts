@@ -22,9 +22,9 @@ export class NodeKnowledge {
     return this.#given
   }
 
-  /** And how much it was; negative for what came back of it. */
+  /** And how much it was; negative for what came back of it, which may be of what is forgotten already. */
   gave({ counter, periodMs }: Limit, amount: number): void {
-    if (periodMs > 0 && amount !== 0) this.#amounts.set(counter, (this.#amounts.get(counter) ?? 0) + amount)
+    if (periodMs > 0) this.#amounts.set(counter, Math.max(0, (this.#amounts.get(counter) ?? 0) + amount))
   }
 
   learn(limits: readonly Limit[], { atMs, levels }: TakeReply, now: number): void {
@@ -75,7 +75,7 @@ export class NodeKnowledge {
       const left = (levels: RateLevels): number => Math.max(0, (levels.get(counter) ?? 0) - now)
       const [knownMs, givenMs] = [left(this.#seen), left(this.#given)]
       if (periodMs === 0 || (knownMs === 0 && givenMs === 0)) return []
-      const amount = Math.max(0, this.#amounts.get(counter) ?? 0)
+      const amount = this.#amounts.get(counter) ?? 0
       return [{ counter, limit, periodMs, share: shareOf(limit), knownMs, givenMs, amount }]
     })
   }
