@@ -54,3 +54,38 @@ test('two nodes that start at once, and do not see each other, count each other 
   expect(link.current().count).toBe(2)
   await link.stop()
 })
+
+test('a node that hears of its own leaving does not come back, nor listens anew', async () => {
+  let beats = 0
+  let connections = 0
+  let notify = (_message: { payload?: string }): void => undefined
+  let ended = (): void => undefined
+  const connection = {
+    on: (event: string, listener: () => void) => {
+      if (event === 'notification') notify = listener
+      else ended = listener
+    },
+    query: async () => undefined,
+    end: async () => ended(),
+  }
+  const query = async ({ text }: Statement): Promise<object[]> => {
+    if (text.includes('max(id)')) return [{ id: 0n }]
+    if (text.includes('pg_notify')) notify({ payload: '' })
+    if (!text.includes('insert into nodes')) return []
+    beats += 1
+    return [{ count: 1n, rank: 0n, lost: false }]
+  }
+  const connect = async (): Promise<pg.Client> => {
+    connections += 1
+    return connection as unknown as pg.Client
+  }
+  // As much of a database, and of a connection, as a cluster asks for
+  const database = { query, connect } as unknown as Database
+  const link = await joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, vi.fn())
+  await vi.advanceTimersByTimeAsync(0)
+  const beatsBefore = beats
+  await link.leave()
+  await link.stop()
+  await vi.advanceTimersByTimeAsync(20_000)
+  expect([beats, connections]).toEqual([beatsBefore, 1])
+})

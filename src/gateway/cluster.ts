@@ -11,7 +11,7 @@ import { within } from './within.ts'
 export type ClusterLink = {
   /** As last heard. */
   current(): Cluster
-  /** Says that this node stops, and that nothing of it is left behind. */
+  /** Says that this node stops, and that nothing of it is left behind. It says no more that it runs. */
   leave(): Promise<void>
   stop(): Promise<void>
 }
@@ -39,6 +39,7 @@ export async function joinCluster(
   let failing = false
   let stopped = false
   let timer: NodeJS.Timeout | undefined
+  let beating: Promise<void> = Promise.resolve()
 
   const readRecalls = async (): Promise<void> => {
     for (const { id, scope_id } of await within(beatMsMax, recallsAfter(database, lastRecall))) {
@@ -64,10 +65,15 @@ export async function joinCluster(
       throw error
     })
   }
-  const beat = async (): Promise<void> => {
+  const beatOnce = async (): Promise<void> => {
+    if (stopped) return
     cluster = await within(beatMsMax, heartbeat(database, node.id, node.version))
     if (cluster.lost) listeners.lost()
-    if (!listening) await listen()
+    if (!listening && !stopped) await listen()
+  }
+  const beat = (): Promise<void> => {
+    beating = beating.then(beatOnce, beatOnce)
+    return beating
   }
   const report = (error: unknown): void => {
     if (!failing && !stopped) onError('this node cannot say that it runs, nor hear of the others', error)
@@ -93,13 +99,21 @@ export async function joinCluster(
     if (!stopped) timer = setTimeout(tick, cluster.count > 1 ? pollEveryMs : beatEveryMs)
   }
   timer = setTimeout(tick, pollEveryMs)
+  const stopBeats = (): void => {
+    stopped = true
+    clearTimeout(timer)
+  }
 
   return {
     current: () => cluster,
-    leave: () => leaveCluster(database, node.id),
+    async leave() {
+      // This node hears its own leaving too: a beat after it would bring the node back
+      stopBeats()
+      await beating.catch(ignoreUntilNextBeat)
+      await leaveCluster(database, node.id)
+    },
     async stop() {
-      stopped = true
-      clearTimeout(timer)
+      stopBeats()
       await listening?.end()
     },
   }

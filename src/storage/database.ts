@@ -64,17 +64,18 @@ export function openDatabase(settings: DatabaseSettings, onError: (error: Error)
   }
   const pool = new pg.Pool({ ...config, Client, max: settings.connectionsMax })
   let closing = false
-  // The pool's sockets outlive its end by a moment: what the stopping server says to them is no failure
-  pool.on('error', error => {
+  // Sockets outlive the end by a moment: what the stopping server says to them is no failure
+  const report = (error: Error): void => {
     if (!closing) onError(error)
-  })
+  }
+  pool.on('error', report)
 
   return {
     query: (statement, values) => run(pool, statement, values),
     transaction: work => transact(pool, work),
     async connect() {
       const client = new Client({ ...config, query_timeout: undefined, statement_timeout: undefined })
-      client.on('error', onError)
+      client.on('error', report)
       await client.connect()
       return client
     },
