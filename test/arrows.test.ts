@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { posix } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 
@@ -54,3 +55,25 @@ test('every folder has its arrows', () => {
   const folders = readdirSync(src, { withFileTypes: true }).filter(entry => entry.isDirectory())
   expect(folders.map(({ name }) => name).sort()).toEqual([...Object.keys(arrows), 'cli', 'compose'].sort())
 })
+
+test('no file is in a circle of imports, types included', () => {
+  const folders = [...Object.keys(arrows), 'cli', 'compose']
+  const graph = Map.groupBy(folders.flatMap(importsOf), ({ file }) => file)
+  const ends = new Set<string>()
+  const circle = (file: string, path: readonly string[]): readonly string[] | undefined => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file]
+    if (ends.has(file)) return undefined
+    for (const { to } of graph.get(file) ?? []) {
+      const found = circle(pathOf(file, to), [...path, file])
+      if (found) return found
+    }
+    ends.add(file)
+    return undefined
+  }
+  for (const file of graph.keys()) expect(circle(file, [])).toBeUndefined()
+  expect(graph.size).toBeGreaterThan(100)
+})
+
+/** Below src/, as importsOf names files; of a package just its name. */
+const pathOf = (file: string, to: string): string =>
+  to.startsWith('#') ? to.slice(1).replace(/^src\//, '') : to.startsWith('.') ? posix.join(posix.dirname(file), to) : to

@@ -3,12 +3,9 @@ import type { X509Certificate } from 'node:crypto'
 import type { HostedTool } from '#contract/hosted-tool-permissions.ts'
 import type { ApiKeyId, OrganizationId, ProjectId, UserId } from '#contract/ids.ts'
 import type { KeyKind } from './key-format.ts'
-import type { LimitsByModel } from './rate-limits.ts'
+import type { LimitsByModel } from './limit-dimensions.ts'
 import type { SpendLimits } from './spending.ts'
 import type { TierName } from './usage-tiers.ts'
-
-/** What an organization has that is in no tier and was given no limits of its own. */
-export type ScopeLimits = { readonly requestsPerMinute: number; readonly tokensPerMinute: number }
 
 /** Address and origin lists of the key, its project, its organization. One that is empty restricts nothing. */
 export type Restriction = {

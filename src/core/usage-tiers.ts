@@ -3,8 +3,8 @@
  * it may spend in a calendar month. OpenAI's figures as far as they are public (2026); the rows are data, and an operator's
  * limits for an organization stand above them.
  */
+import type { EveryLimit } from './limit-dimensions.ts'
 import { type NanoUsd, nanoUsd } from './money.ts'
-import type { EveryLimit } from './rate-limits.ts'
 
 export const tierNames = ['free', '1', '2', '3', '4', '5'] as const
 export type TierName = (typeof tierNames)[number]

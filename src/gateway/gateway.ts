@@ -1,6 +1,6 @@
 /** What the seven verbs work with. Built once, in compose.ts. */
 import type { Catalogue } from '#core/catalogue.ts'
-import type { ScopeLimits } from '#core/grant.ts'
+import type { ScopeLimits } from '#core/limit-dimensions.ts'
 import type { GatewayMetrics } from '#observe/metrics.ts'
 import type { Provider } from '#providers/contract.ts'
 import type { Journal } from '#storage/journal.ts'

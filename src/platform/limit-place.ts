@@ -2,14 +2,8 @@
 import { apiError } from '#contract/errors.ts'
 import type { OrganizationId } from '#contract/ids.ts'
 import type { Grant } from '#core/grant.ts'
-import {
-  type EveryLimit,
-  type LimitsByModel,
-  limitsSet,
-  organizationLimits,
-  organizationLimitsOfAll,
-  tighter,
-} from '#core/rate-limits.ts'
+import { type EveryLimit, type LimitsByModel, tighter } from '#core/limit-dimensions.ts'
+import { limitsSet, organizationLimits, organizationLimitsOfAll } from '#core/rate-limits.ts'
 import type { AuthSubject } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
 import { findProject, type ProjectRow } from '#storage/projects.ts'

@@ -9,7 +9,7 @@ import {
   limitsNamed,
   type NamedLimits,
   namedLimits,
-} from '#core/rate-limits.ts'
+} from '#core/limit-dimensions.ts'
 import type { Queryable } from '#storage/database.ts'
 import { type ModelPermissionsRow, readModelPermissions } from '#storage/model-permissions.ts'
 import { modelNames } from '#storage/models.ts'

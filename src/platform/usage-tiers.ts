@@ -1,8 +1,8 @@
 /** Usage tiers: shown to their organization, and set by hand by the operator. Payments move them on: see `tierFor`. */
 import { apiError } from '#contract/errors.ts'
 import type { usageTiers } from '#contract/usage-tiers.ts'
+import { type EveryLimit, namedLimits } from '#core/limit-dimensions.ts'
 import { formatUsd, type NanoUsd, nanoUsd } from '#core/money.ts'
-import { type EveryLimit, namedLimits } from '#core/rate-limits.ts'
 import { monthlyCapOf, nextTier, type TierName, usageTiers as tiers } from '#core/usage-tiers.ts'
 import { readTier, setTier, type TierRow } from '#storage/usage-tiers.ts'
 import { change } from './change.ts'

@@ -1,6 +1,6 @@
 /** Rate limits that were set for an organization, a project or a key: a row a model, a column a dimension. */
 import type { ApiKeyId, OrganizationId, ProjectId } from '#contract/ids.ts'
-import { type Dimension, dimensionNames, type Limits, type LimitsByModel } from '#core/rate-limits.ts'
+import { type Dimension, dimensionNames, type Limits, type LimitsByModel } from '#core/limit-dimensions.ts'
 import { type Queryable, sql } from './database.ts'
 
 export type LimitScope = OrganizationId | ProjectId | ApiKeyId

@@ -1,9 +1,7 @@
 /** A file as text for the scanner, or why not. */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import type { SkipReason } from './skipped.ts'
+import { fileBytesMax, type SkipReason } from './skipped.ts'
 
-/** Generated things beyond this are no place where people paste keys, and would cost the memory several times. */
-export const fileBytesMax = 50_000_000
 /** As git decides: a NUL in the beginning means binary. */
 const binaryProbeBytes = 8_000
 

@@ -1,6 +1,8 @@
 /** What a scan did not look into, and why: a scan that is silent about that promises too much. */
 import { maskSecrets } from './find-secrets.ts'
-import { fileBytesMax } from './read-file.ts'
+
+/** Generated things beyond this are no place where people paste keys, and would cost the memory several times. */
+export const fileBytesMax = 50_000_000
 
 const reasons = {
   binary: 'binary',
