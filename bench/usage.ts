@@ -5,6 +5,7 @@ import { type Database, only, type Queryable, sql } from '#storage/database.ts'
 import { onOwnConnection } from '#storage/own-connection.ts'
 import { settleUsageRecords, type UsageRecord } from '#storage/usage.ts'
 import { rebuildUsageRollups, rollUpUsage, sealUsage } from '#storage/usage-rollups.ts'
+import { uuidv7 } from '#storage/uuid.ts'
 import { insertManyEvents } from '../test/support/many-events.ts'
 import { type TestPlatform, testPlatform } from '../test/support/platform.ts'
 import type { Bench, BenchContext, Findings, Table } from './support/bench.ts'
@@ -387,7 +388,7 @@ type OfRecord = { readonly lease: string; readonly shape: typeof usual; readonly
 const recordOf = ({ first }: TestPlatform, { lease, shape, index }: OfRecord): UsageRecord => {
   const key = (index * 7_919) % shape.keys
   return {
-    id: randomUUID(),
+    id: uuidv7(Date.now()),
     occurred_at: new Date().toISOString(),
     request_id: `req_${randomUUID().replaceAll('-', '')}`,
     organization_id: first.organizationId,

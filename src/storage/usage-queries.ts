@@ -80,18 +80,26 @@ export type SumRow<Measure extends UsageMeasure> = Omit<UsageSum<Measure>, 'buck
 
 export const beginSnapshot = sql('set transaction isolation level repeatable read, read only')
 
-/** The rollups hold all events of transactions before this one. Asked for first, so that the plan knows how few are left. */
-export async function readMark(snapshot: Queryable): Promise<string> {
-  return only(await snapshot.query<{ mark: string }>(mark)).mark
+/** How far the rollups are. Asked for first, so that the plan knows how little is left. */
+export type Mark = {
+  /** They hold all events of transactions before this one. */
+  readonly settledBefore: string
+  /** Seconds since 1970: later ones are in the minutes alone, and not in hours and days. */
+  readonly addedUpBefore: number
 }
-const mark = prepared('usage_mark', 'select settled_before::text as mark from usage_rolled_up')
+
+export async function readMark(snapshot: Queryable): Promise<Mark> {
+  const row = only(await snapshot.query<{ settled_before: string; added_up_before: Date }>(mark))
+  return { settledBefore: row.settled_before, addedUpBefore: row.added_up_before.getTime() / 1000 }
+}
+const mark = prepared('usage_mark', 'select settled_before::text, added_up_before from usage_rolled_up')
 
 export const toSum = <Measure extends UsageMeasure>(row: SumRow<Measure>): UsageSum<Measure> =>
   // Every member but this one is there already; TypeScript cannot add up a generic rest
   ({ ...row, bucket: Number(row.bucket) }) as UsageSum<Measure>
 
 export type From = {
-  readonly mark: string
+  readonly mark: Mark
   readonly segments: readonly Segment[]
   /** Left out: all. */
   readonly rowsMax?: number
@@ -106,8 +114,10 @@ export function usageStatement(
   const values: unknown[] = [organizationId]
   const give = (value: unknown): string => `$${values.push(value)}`
   const width = `make_interval(secs => ${give(bucketSeconds)})`
-  const asked = { ...question, width, mark: give(mark), condition: conditionOf(question.filters, give), give }
-  const parts = [...segments.map(segment => partOf(segment, asked)), newPart(asked)]
+  const settledBefore = give(mark.settledBefore)
+  const asked = { ...question, width, settledBefore, condition: conditionOf(question.filters, give), give }
+  const read = segments.flatMap(segment => withMinutes(segment, mark))
+  const parts = [...read.map(segment => partOf(segment, asked)), newPart(asked)]
   const groups = usageDimensions.filter(dimension => groupBy.includes(dimension))
   const keys = ['used.bucket', ...groups.map(name => `used.${name}`)].join(', ')
   const text = `select extract(epoch from used.bucket)::bigint as bucket,
@@ -130,7 +140,7 @@ function shown(dimension: UsageDimension, isGrouped: boolean): string {
 type Give = (value: unknown) => string
 type Asked = UsageQuestion & {
   readonly width: string
-  readonly mark: string
+  readonly settledBefore: string
   readonly condition: string
   readonly give: Give
 }
@@ -153,13 +163,29 @@ function columnsOf({ groupBy, measures }: Asked, rows: 'r' | 'g' | '-g', bucket:
 
 const bucketOf = (moment: string, { width }: Asked): string => `date_bin(${width}, ${moment}, to_timestamp(0))`
 
+/** Hours and days, with the minutes that are not in them yet. */
+function withMinutes(segment: Segment, { addedUpBefore }: Mark): Segment[] {
+  const { source, from, to, starts } = segment
+  if (source !== 'usage_hours' && source !== 'usage_days') return [segment]
+  const stretches = starts?.map(start => ({ from: start, to: start + rollupSeconds[source] })) ?? [{ from, to }]
+  const open = stretches.filter(stretch => stretch.to > addedUpBefore)
+  return [
+    segment,
+    ...open.map(stretch => ({
+      source: 'usage_minutes' as const,
+      from: Math.max(stretch.from, addedUpBefore),
+      to: stretch.to,
+    })),
+  ]
+}
+
 function partOf(segment: Segment, asked: Asked): string {
   const { source, from, to } = segment
   const { condition, give, bucketSeconds } = asked
   const within = (column: string): string =>
     `${column} >= to_timestamp(${give(from)}) and ${column} < to_timestamp(${give(to)})`
   if (source === 'usage_events') {
-    const rolledUp = `and (g.settled_in is null or g.settled_in < ${asked.mark}::xid8)`
+    const rolledUp = `and (g.settled_in is null or g.settled_in < ${asked.settledBefore}::xid8)`
     return `select ${columnsOf(asked, segment.isTakenAway ? '-g' : 'g', bucketOf('g.occurred_at', asked))}
       from usage_by_minute g where g.organization_id = $1 and ${within('g.occurred_at')}
         ${segment.isTakenAway ? '' : rolledUp}${condition}`
@@ -178,9 +204,9 @@ function partOf(segment: Segment, asked: Asked): string {
  * index has found the few that are new before anybody asks whose they are.
  */
 function newPart(asked: Asked): string {
-  const { from, to, mark, condition, give } = asked
+  const { from, to, settledBefore, condition, give } = asked
   return `select ${columnsOf(asked, 'g', bucketOf('g.occurred_at', asked))} from (
-      select * from usage_by_minute where settled_in >= ${mark}::xid8
+      select * from usage_by_minute where settled_in >= ${settledBefore}::xid8
         and occurred_at >= to_timestamp(${give(from)}) and occurred_at < to_timestamp(${give(to)}) offset 0) g
     where g.organization_id = $1${condition}`
 }

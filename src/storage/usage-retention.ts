@@ -101,8 +101,10 @@ const rolledUpStrays = sql(`delete from usage_events_other_days where (id, occur
       and (settled_in is null or settled_in < (select settled_before from usage_rolled_up)) limit ${rowsMax})
   returning 1`)
 
+/** Never minutes that hours and days do not hold yet. */
 const oldRollups = (table: 'usage_minutes' | 'usage_hours') =>
-  sql(`delete from ${table} where ctid = any (array(select ctid from ${table} where starts_at < $1 limit ${rowsMax}))
+  sql(`delete from ${table} where ctid = any (array(select ctid from ${table}
+         where starts_at < least($1, (select added_up_before from usage_rolled_up)) limit ${rowsMax}))
        returning 1`)
 
 /** What is sealed of them goes first: it says the same. */

@@ -1,5 +1,6 @@
-/** Adds new usage to the rollups, and seals them. The work itself is SQL: see migrations/0010-usage-pages.sql. */
+/** Adds new usage to the rollups, and seals them. The work itself is SQL: see migrations/0010-usage-pages.sql and 0011-minutes-first.sql. */
 import { type Database, only, prepared, type Queryable, sql } from './database.ts'
+import { onOwnConnection } from './own-connection.ts'
 
 /** Events of one step: a fraction of a second. */
 const eventsMaxUsual = 20_000
@@ -8,6 +9,12 @@ const eventsMaxMin = 2_000
 /** Steps of one call; what is still left waits for the next one. */
 const stepsMax = 50
 
+const isMinuteOver = prepared(
+  'is_minute_over',
+  'select added_up_before < minutes_are_over() as over from usage_rolled_up',
+)
+/** Once a minute, as much as came in it: with very many keys and models more than other statements may take. */
+const addUpTimeoutMs = 60_000
 const rollUp = prepared('roll_up_usage', 'select roll_up_usage($1) as rows')
 
 /**
@@ -18,6 +25,7 @@ export async function rollUpUsage(
   database: Database,
   { eventsMax = eventsMaxUsual }: { readonly eventsMax?: number } = {},
 ): Promise<{ rows: number }> {
+  await addUpMinutes(database)
   let [rows, events] = [0, eventsMax]
   for (let step = 0; step < stepsMax; step += 1) {
     const added = await takeStep(database, events).catch(error => {
@@ -29,6 +37,11 @@ export async function rollUpUsage(
     rows += added ?? 0
   }
   return { rows }
+}
+
+async function addUpMinutes(database: Database): Promise<void> {
+  if (!only(await database.query<{ over: boolean }>(isMinuteOver)).over) return
+  await onOwnConnection(database, addUpTimeoutMs, session => session.query(sql('select add_up_minutes()')))
 }
 
 async function takeStep(database: Database, eventsMax: number): Promise<number> {
