@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { standing } from '#core/gcra.ts'
 import { type Counters, type Limit, memoryCounters, type Outcome, type Taken } from '#storage/counters.ts'
 import { countersClock } from '#storage/open-counters.ts'
+import { deadlineMs } from '#storage/redis-link.ts'
 import { type Nodes, retryMs, type SharedCounters, sharedCounters, shareOf } from '#storage/shared-counters.ts'
 import { FaultProxy } from './support/fault-proxy.ts'
 import { startRedis, type TestRedis } from './support/redis.ts'
@@ -299,6 +300,16 @@ describe.runIf(has('redis'))('with Redis', () => {
     const after = await admittedOf(one, 100, limit)
     expect(before + after).toBeLessThanOrEqual(Math.ceil((50 * 3_000) / minute) + 50)
     expect(after).toBeGreaterThan(0)
+  })
+
+  test('a node that was busy for longer than an answer may take does not count that against Redis', async () => {
+    const counters = await node()
+    const limit = fresh(600_000)
+    const outcomes = Promise.all(Array.from({ length: 5 }, () => counters.take([limit], [1])))
+    const busyTillMs = performance.now() + deadlineMs * 3
+    while (performance.now() < busyTillMs);
+    expect((await outcomes).map(({ fits }) => fits)).toEqual([true, true, true, true, true])
+    expect(counters.mode).toBe('redis')
   })
 
   test('a Redis that stands still is left after three late answers, tried each second, and joined again', async () => {

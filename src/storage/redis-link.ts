@@ -69,7 +69,6 @@ export class RedisLink {
     const redis = new Redis(url, {
       lazyConnect: true,
       connectTimeout: connectMs,
-      commandTimeout: deadlineMs,
       retryStrategy: () => null,
       maxRetriesPerRequest: 0,
       // Sent again, a charge would be charged twice
@@ -81,8 +80,8 @@ export class RedisLink {
       failure = error
     })
     try {
-      await redis.connect()
-      const runId = /^run_id:(\w+)/m.exec(await redis.info('server'))?.[1]
+      await inTime(redis.connect(), connectMs)
+      const runId = /^run_id:(\w+)/m.exec(await inTime(redis.info('server')))?.[1]
       if (runId === undefined) throw new Error('what REDIS_URL names does not say its run_id: it is no Redis 7')
       const link = new RedisLink(redis, runId)
       redis.once('close', () => onClose(failure))
@@ -106,7 +105,7 @@ export class RedisLink {
 
   /** Redis's clock in milliseconds since 2026: how far it is, at the least. */
   async time(): Promise<number> {
-    const [seconds = '0', microseconds = '0'] = (await this.#redis.time()).map(String)
+    const [seconds = '0', microseconds = '0'] = (await inTime(this.#redis.time())).map(String)
     return (Number(seconds) - 1_767_225_600) * 1_000 + Number(microseconds) / 1_000
   }
 
@@ -170,7 +169,7 @@ export class RedisLink {
 
   /** In good order: from now on the others leave this node its share, until they hear that there is one node less. */
   async leave(node: string): Promise<void> {
-    await this.#redis.zrem(this.#keys[0], node)
+    await inTime(this.#redis.zrem(this.#keys[0], node))
   }
 
   async #run(script: Script, counters: readonly string[], args: readonly (string | number)[]): Promise<number[]> {
@@ -178,11 +177,24 @@ export class RedisLink {
     this.#trips += 1
     try {
       // Each script answers whole numbers only
-      return (await this.#redis.evalsha(script.sha, keys.length, ...keys, ...args)) as number[]
+      return (await inTime(this.#redis.evalsha(script.sha, keys.length, ...keys, ...args))) as number[]
     } catch (error) {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
       // A script that Redis does not have has done nothing
-      return (await this.#redis.eval(script.text, keys.length, ...keys, ...args)) as number[]
+      return (await inTime(this.#redis.eval(script.text, keys.length, ...keys, ...args))) as number[]
     }
   }
+}
+
+/**
+ * A deadline that starts to count against Redis only what this process has looked for: where it was busy for longer, the answer lies in
+ * the socket, and is read between the timer and the immediate. ioredis's own `commandTimeout` rejects in the timer: then a burst of
+ * calls that kept a node busy for 100 ms counted as a Redis that is away.
+ */
+function inTime<Answer>(question: Promise<Answer>, ms: number = deadlineMs): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new Error(`Redis did not answer within ${ms} ms`))
+    const timer = setTimeout(() => setImmediate(late), ms)
+    question.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 }
