@@ -310,6 +310,31 @@ describe('what would cost more than it says', () => {
     expect(await books.query('select from usage_events where request_id = $1', [requestId])).toEqual([])
   })
 
+  test('an answer that is a list costs nothing, and is told as none', async () => {
+    scripted.scripts.set('a list', { pieces: ['[1,2,3]'] })
+    await expectRefusal(await send(body('a list', { model: 's' })), { status: 502, code: 'upstream_invalid' })
+  })
+
+  test('a stream in which the provider gives up is charged for what came before, also where it says [DONE]', async () => {
+    const chunk = {
+      id: 'chatcmpl-1',
+      model: 's',
+      choices: [{ index: 0, delta: { content: 'word' }, finish_reason: null }],
+    }
+    const events = [chunk, chunk, chunk, { error: { message: 'overloaded' } }].map(
+      event => `data: ${JSON.stringify(event)}\n\n`,
+    )
+    for (const end of [[], ['data: [DONE]\n\n']]) {
+      scripted.scripts.set('gives up', { contentType: 'text/event-stream', pieces: [...events, ...end] })
+      const response = await send(body('gives up', { model: 's', stream: true }))
+      const { text } = await readAll(response)
+      expect(text).toBe(events.join(''))
+      const row = await books.usageOf(response.headers.get('x-request-id'))
+      expect(row).toMatchObject({ outcome: 'upstream_cut', estimated: true })
+      expect(row.output_tokens).toBeLessThanOrEqual(3)
+    }
+  })
+
   test('a key that is revoked while its answer is made pays for what was asked of the provider', async () => {
     const key = await gateway.newKey()
     const before = gateway.upstream.requestCount()
@@ -335,6 +360,7 @@ describe('usage that cannot be believed', () => {
     ['no output', { prompt_tokens: 5 }],
     ['fractions', { prompt_tokens: 5.5, completion_tokens: 7, total_tokens: 12.5 }],
     ['more than there are atoms', { prompt_tokens: 1e300, completion_tokens: 7, total_tokens: 1e300 }],
+    ['no sign, and the most that has none', { prompt_tokens: 2 ** 31 - 1, completion_tokens: 2 ** 31 - 1 }],
     ['beyond 32 bits', { prompt_tokens: 5, completion_tokens: 2 ** 40, total_tokens: 2 ** 40 + 5 }],
     ['null', { prompt_tokens: null, completion_tokens: null }],
     ['lists', { prompt_tokens: [5], completion_tokens: [7] }],

@@ -126,7 +126,8 @@ const object = (value: unknown): Members | undefined =>
   // An object has members of unknown types, which is what this says
   typeof value === 'object' && value !== null ? (value as Members) : undefined
 
-const countMax = 2 ** 31 - 1
+/** More than any model reads or writes in a call; as in the catalogue. A number without its sign says 2,147,483,647. */
+const countMax = 100_000_000
 
 const count = (value: unknown): number | undefined =>
   typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= countMax ? value : undefined

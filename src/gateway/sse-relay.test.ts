@@ -96,3 +96,14 @@ test('an event without end is not collected forever', () => {
     for (let sent = 0; sent < 20; sent += 1) endless.push(piece)
   }).toThrow(RangeError)
 })
+
+test('an error that the provider streams passes, and is no part of the answer that is estimated', () => {
+  const said = event(chunk('twenty tokens')).repeat(20)
+  const error = event({ error: { message: 'overloaded', code: 502 } })
+  const { passed, relay: seen } = relay(said + error + done, false, [])
+  expect(passed).toBe(said + error)
+  expect(seen.failed).toBe(true)
+  expect(seen.tally).toEqual(relay(said, false, []).relay.tally)
+  expect(relay(said + event({ ...chunk('x'), error: null }), false, []).relay.failed).toBe(false)
+  expect(relay(event({ choices: [], usage: numbers, error: {} }), false, []).relay.usage).toEqual(numbers)
+})

@@ -18,8 +18,8 @@ const doneMark = '[DONE]'
 /** One that is not null. A quote inside a JSON string is escaped, so text cannot pretend. */
 const finishReason = /"finish_reason"\s*:\s*"/
 /** One with something other than null in it; as above. */
-const usageMember = /"usage"[ :]*\{/
-const special = new RegExp(`\\[DONE\\]|${usageMember.source}`)
+const lookedFor = /"(?:usage|error)"[ :]*\{/
+const special = new RegExp(`\\[DONE\\]|${lookedFor.source}`)
 
 export class SseRelay {
   readonly #passUsage: boolean
@@ -29,6 +29,7 @@ export class SseRelay {
   #usage: unknown
   #serviceTier: unknown
   #done: Buffer = nothing
+  #failed = false
   #events = 0
   #bytes = 0
   #smallest = Number.POSITIVE_INFINITY
@@ -49,6 +50,11 @@ export class SseRelay {
 
   get finished(): boolean {
     return this.#done.length > 0
+  }
+
+  /** The provider said in the stream that it could not go on; some say `[DONE]` after that all the same. */
+  get failed(): boolean {
+    return this.#failed
   }
 
   /** The last that came ends an answer, or one of several: the usage is all that is missing. */
@@ -85,7 +91,7 @@ export class SseRelay {
     for (let end = eventEnd(bytes, 0); end > 0; end = eventEnd(bytes, end)) {
       const kind = isSpecial ? this.#lookInto(bytes.subarray(start, end)) : 'answer'
       if (kind === 'answer') this.#count(bytes, start, end)
-      if (isSpecial && (kind === 'answer' || (kind === 'usage' && this.#passUsage)))
+      if (isSpecial && (kind === 'answer' || kind === 'error' || (kind === 'usage' && this.#passUsage)))
         passed.push(bytes.subarray(start, end))
       start = end
     }
@@ -108,18 +114,23 @@ export class SseRelay {
     if (end - start < this.#smallest) this.#smallest = end - start
   }
 
-  #lookInto(event: Buffer): 'answer' | 'usage' | 'done' {
+  #lookInto(event: Buffer): 'answer' | 'usage' | 'error' | 'done' {
     const data = dataOf(event)
     if (data === doneMark) {
       this.#done = event
       return 'done'
     }
-    if (!usageMember.test(data)) return 'answer'
+    if (!lookedFor.test(data)) return 'answer'
     const chunk = parse(data)
-    if (chunk === undefined || typeof chunk.usage !== 'object' || chunk.usage === null) return 'answer'
-    this.#usage = chunk.usage
-    this.#serviceTier = chunk.service_tier
-    return Array.isArray(chunk.choices) && chunk.choices.length === 0 ? 'usage' : 'answer'
+    if (isObject(chunk?.usage)) {
+      this.#usage = chunk.usage
+      this.#serviceTier = chunk.service_tier
+    }
+    if (isObject(chunk?.error)) {
+      this.#failed = true
+      return 'error'
+    }
+    return isObject(chunk?.usage) && Array.isArray(chunk.choices) && chunk.choices.length === 0 ? 'usage' : 'answer'
   }
 }
 
@@ -141,13 +152,15 @@ function dataOf(event: Buffer): string {
   return lines.join('\n')
 }
 
-type UsageChunk = { readonly usage?: unknown; readonly service_tier?: unknown; readonly choices?: unknown }
+type Chunk = { readonly [Member in 'usage' | 'error' | 'service_tier' | 'choices']?: unknown }
 
-function parse(data: string): UsageChunk | undefined {
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
+function parse(data: string): Chunk | undefined {
   try {
     const parsed: unknown = JSON.parse(data)
     // An object is all that is assumed; its members are checked where they are used.
-    return typeof parsed === 'object' && parsed !== null ? (parsed as UsageChunk) : undefined
+    return isObject(parsed) ? parsed : undefined
   } catch {
     return undefined
   }

@@ -242,9 +242,12 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   #finishStream(relay: SseRelay): void {
+    const nothing = Buffer.alloc(0)
     // Without [DONE] and without usage the provider broke off: many clients would take half an answer for a whole one
     const broken = !relay.finished && relay.usage === undefined
-    if (this.#clientLeft) this.#succeed('client_left', relay, Buffer.alloc(0))
+    if (this.#clientLeft) this.#succeed('client_left', relay, nothing)
+    // It has told the client itself
+    else if (relay.failed) this.#succeed('upstream_cut', relay, nothing)
     else if (broken) this.#succeed('upstream_cut', relay, cutTail(this.#settings.target, undefined))
     else this.#succeed('complete', relay, relay.tail)
   }
@@ -312,7 +315,7 @@ function jsonObject(bytes: Buffer): JsonObject | undefined {
   try {
     const parsed: unknown = JSON.parse(bytes.toString('utf8'))
     // An object has members of unknown types, which is what this says
-    return typeof parsed === 'object' && parsed !== null ? (parsed as JsonObject) : undefined
+    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? (parsed as JsonObject) : undefined
   } catch {
     return undefined
   }
