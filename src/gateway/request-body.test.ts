@@ -37,6 +37,7 @@ const decisive = {
   n: ['1', '100'],
   best_of: ['1', '100'],
   prompt: ['"one"', '["one","two"]'],
+  messages: ['[]', '[{"role":"user","content":[{"type":"image_url","image_url":{"url":"x"}}]}]'],
   tools: ['[]', '[{"type":"web_search"}]'],
   web_search_options: ['null', '{}'],
 } as const
@@ -71,6 +72,7 @@ test.each([
   '{"model":"cheap","Model":"dear"}',
   '{"model":"m","max_tokens":1,"MAX_TOKENS":100000}',
   '{"model":"m","N":100}',
+  '{"model":"m","messages":[],"Messages":[{"role":"user"}]}',
   '{"model":"m","Tools":[{"type":"web_search"}]}',
   '{"model":"m","max_to\u212aens":100000}',
   '{"model":"m","re\u017fponse":1,"be\u017ft_of":20}',

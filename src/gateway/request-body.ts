@@ -51,6 +51,8 @@ const decisive = [
   'best_of',
   'service_tier',
   'prompt',
+  // Images in them, for which more is held than for their bytes
+  'messages',
   'tools',
   'web_search_options',
   'search_parameters',
