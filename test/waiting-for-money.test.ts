@@ -3,7 +3,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { OrganizationId } from '#contract/ids.ts'
 import { type NanoUsd, nanoUsd } from '#core/money.ts'
-import type { SpendAccount } from '#core/spending.ts'
+import { periodStart, type SpendAccount } from '#core/spending.ts'
 import { type Hold, Wallets } from '#gateway/wallets.ts'
 import { sql } from '#storage/database.ts'
 import { type TestPlatform, testPlatform } from './support/platform.ts'
@@ -12,6 +12,8 @@ let platform: TestPlatform
 let account: SpendAccount
 let slept: number
 let onSleep: () => Promise<void>
+/** While the database is asked for money. */
+let onAsk: () => void
 let node: Wallets
 let elsewhere: Wallets
 
@@ -36,6 +38,7 @@ beforeAll(async () => {
 beforeEach(() => {
   slept = 0
   onSleep = async () => undefined
+  onAsk = () => undefined
   node = walletsOf('node')
   elsewhere = walletsOf('elsewhere')
 })
@@ -50,7 +53,13 @@ const neverMs = 2 ** 31 - 1
 const walletsOf = (name: string): Wallets =>
   new Wallets(
     {
-      database: platform.database,
+      database: {
+        ...platform.database,
+        query(statement, values) {
+          if (statement.name === 'grow_lease') onAsk()
+          return platform.database.query(statement, values)
+        },
+      },
       node: name,
       leaseNanoUsdMax: nanoUsd(1n),
       now: () => slept,
@@ -73,8 +82,8 @@ async function handBack(): Promise<void> {
   await expect.poll(() => query(open, [])).toEqual([])
 }
 
-const ask = async (wallets: Wallets, most: bigint, least = most): Promise<Hold> =>
-  wallets.reserve([account], { most: nanoUsd(most), least: nanoUsd(least) })
+const ask = async (wallets: Wallets, most: bigint, least = most, of = account): Promise<Hold> =>
+  wallets.reserve([of], { most: nanoUsd(most), least: nanoUsd(least) })
 const amountOf = (hold: Promise<Hold>): Promise<NanoUsd | string> =>
   hold.then(
     ({ amount }) => amount,
@@ -129,4 +138,39 @@ test('what another node holds and does not need is in that shorter answer', asyn
     await handBack()
   }
   expect(await amountOf(ask(node, 5_000n, 50n))).toBe(1_000n)
+})
+
+test.each([
+  {
+    what: 'a limit was lowered',
+    of: (): SpendAccount => {
+      const { organization } = account
+      const startsAtMs = periodStart('month', Date.now())
+      return { kind: 'organization', organization, scope: organization, period: 'month', startsAtMs }
+    },
+    before: 'update organizations set usage_cap_nano_usd = 1000 where id = $1',
+    change: 'update organizations set usage_cap_nano_usd = 0 where id = $1',
+    after: 'update organizations set usage_cap_nano_usd = null where id = $1',
+    code: 'organization_usage_limit_exceeded',
+  },
+  {
+    what: 'credit ended',
+    of: () => account,
+    before: 'select $1',
+    change: 'update credit_grants set expires_at = now() where organization_id = $1',
+    after: 'select $1',
+    code: 'credit_balance_exhausted',
+  },
+])('what calls do not need that began before $what is not for the calls that come after', async row => {
+  const { organization } = account
+  await query(row.before, [organization])
+  const before = [await ask(node, 300n, 300n, row.of()), await ask(node, 300n, 300n, row.of())]
+  await query(row.change, [organization])
+  node.recall(organization)
+  onAsk = () => before[0]?.settle(nanoUsd(1n))
+  expect(await amountOf(ask(node, 10n, 10n, row.of()))).toBe(row.code)
+  onAsk = () => undefined
+  before[1]?.settle(nanoUsd(1n))
+  expect(await amountOf(ask(node, 10n, 10n, row.of()))).toBe(row.code)
+  await query(row.after, [organization])
 })

@@ -72,6 +72,10 @@ export class Purse {
   #doubts = 0
   /** Then what is not held is handed back, for the database to say anew what is left: credit ends, limits are lowered. */
   #endsAtMs = Number.POSITIVE_INFINITY
+  /** How often that has been. What a call from before does not use is not for the calls after. */
+  #ends = 0
+  /** Of such calls: not available any more, and not handed back yet. */
+  #outlived = zeroUsd
   /** What was left outside of this purse when the database last said so. */
   #leftOver: NanoUsd | undefined
 
@@ -142,6 +146,7 @@ export class Purse {
   doubt(): void {
     this.#doubts += 1
     this.#doubtful = true
+    this.#outlived = zeroUsd
     this.#wallet.granted = addUsd(this.#wallet.spent, this.#wallet.held)
   }
 
@@ -149,6 +154,7 @@ export class Purse {
   #forget(): void {
     this.#lease = newLease()
     this.#wallet = emptyWallet()
+    this.#outlived = zeroUsd
     this.#movement = 0
     this.#doubtful = false
   }
@@ -160,18 +166,34 @@ export class Purse {
   #take(amount: NanoUsd): PurseHold {
     const wallet = this.#wallet
     const lease = this.#lease
+    const ends = this.#ends
     if (!hold(wallet, amount)) throw new RangeError('held more than the purse has')
+    const freed = (unused: NanoUsd): void => {
+      if (ends !== this.#ends && wallet === this.#wallet) this.#outlive(unused)
+    }
     const part = (held: NanoUsd): PurseHold => ({
       lease,
       amount: held,
       cutTo(kept) {
         release(wallet, subtractUsd(held, kept))
+        freed(subtractUsd(held, kept))
         return part(kept)
       },
-      settle: charged => settle(wallet, held, charged),
-      release: () => release(wallet, held),
+      settle(charged) {
+        settle(wallet, held, charged)
+        freed(subtractUsd(held, charged))
+      },
+      release() {
+        release(wallet, held)
+        freed(held)
+      },
     })
     return part(amount)
+  }
+
+  #outlive(unused: NanoUsd): void {
+    this.#wallet.granted = subtractUsd(this.#wallet.granted, unused)
+    this.#outlived = addUsd(this.#outlived, unused)
   }
 
   /** One trip at a time; who waits meanwhile is served before it counts as ended. */
@@ -196,7 +218,7 @@ export class Purse {
 
   async #serveWaiters(): Promise<void> {
     for (let first = this.#waiters[0]; first; first = this.#waiters[0]) {
-      if (this.#ended) await this.#giveBack()
+      if (this.#ended || this.#outlived > 0n) await this.#giveBack()
       const refusal = available(this.#wallet) < first.most ? await this.#cover(first) : undefined
       // What is left each has to ask for itself; a database that is away is away for all of them, and cuts no answer short
       const away = refusal?.errorCode === 'storage_unavailable'
@@ -215,6 +237,11 @@ export class Purse {
       const isInReach = this.#inReach(grown) >= waiter.least
       if (!this.#has(waiter.most) && isInReach && grown.elsewhere > 0n) grown = await this.#askOthers(waiter, grown)
       if (!this.#has(waiter.most) && waiter.least < waiter.most) grown = await this.#grow(waiter.most, waiter.least)
+      // Freed meanwhile: whether it may still be spent is for the database to say
+      if (!this.#has(waiter.least) && this.#outlived > 0n) {
+        await this.#giveBack()
+        grown = await this.#grow(waiter.most, waiter.least)
+      }
       return spendRefusal(this.account, waiter.least, grown, available(this.#wallet))
     } catch (cause) {
       return cause instanceof ApiError ? cause : apiError('storage_unavailable', undefined, { cause })
@@ -249,7 +276,7 @@ export class Purse {
   }
 
   #adopt(grown: GrownLease, askedAtMs: number): void {
-    this.#wallet.granted = grown.granted
+    this.#wallet.granted = subtractUsd(grown.granted, this.#outlived)
     this.#movement = grown.movement
     this.#leftOver = grown.leftOver
     this.#endsAtMs = grown.endsInMs === null ? Number.POSITIVE_INFINITY : askedAtMs + grown.endsInMs
@@ -326,12 +353,15 @@ export class Purse {
 
   async #giveBack(): Promise<void> {
     this.#recalled = false
+    if (this.#ended) this.#ends += 1
     // What nobody here knows of may be what another node needs
     if (this.#doubtful && !(await this.#read())) return
-    const spare = available(this.#wallet)
+    const idle = available(this.#wallet)
+    const spare = addUsd(idle, this.#outlived)
     if (spare <= 0n) return
     // Set aside first: a call that comes meanwhile must not spend what is on its way back
-    this.#wallet.granted = subtractUsd(this.#wallet.granted, spare)
+    this.#wallet.granted = subtractUsd(this.#wallet.granted, idle)
+    this.#outlived = zeroUsd
     try {
       const arrived = await returnLease(this.#parts.database, this.#lease, spare, this.#movement)
       if (arrived) this.#movement += 1
