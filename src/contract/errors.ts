@@ -310,13 +310,15 @@ export const errors = {
     code: 'unsupported_content_encoding',
     message: ({ sent }) => `Content-Encoding ${sent} is not supported. Send the body uncompressed.`,
   }),
-  body_too_large: row<{ bytesMax: number }>({
+  body_too_large: row<{ bytesMax: number; setting: 'body-bytes-max' | null }>({
     ...request,
     status: 413,
     code: 'request_too_large',
-    message: ({ bytesMax }) =>
-      `The request body is larger than this server accepts (${bytesMax} bytes). Send less, or ask the operator to ` +
-      'raise body-bytes-max.',
+    message: ({ bytesMax, setting }) =>
+      `The request body is larger than this endpoint accepts (${bytesMax} bytes). ` +
+      (setting === null
+        ? 'No setting changes that bound: send less, in several requests where it is a list.'
+        : `Send less, or ask the operator to raise ${setting}.`),
   }),
   body_timeout: row<{ timeoutMs: number }>({
     ...request,

@@ -153,7 +153,7 @@ export class HttpExchange {
     }
     const { bodyBytesMax: bytesMax } = this.#settings
     const length = Number(headers['content-length'])
-    if (length > bytesMax) throw apiError('body_too_large', { bytesMax })
+    if (length > bytesMax) throw apiError('body_too_large', { bytesMax, setting: 'body-bytes-max' })
     // A small body mostly comes in one piece with its headers: then there is nothing to listen to, and no deadline to set
     if (length !== request.readableLength) return this.#collect()
     this.#bodyCame = true
@@ -173,7 +173,7 @@ export class HttpExchange {
       }
       request.on('data', (chunk: Buffer) => {
         bytes += chunk.length
-        if (bytes > bytesMax) fail(apiError('body_too_large', { bytesMax }))
+        if (bytes > bytesMax) fail(apiError('body_too_large', { bytesMax, setting: 'body-bytes-max' }))
         else chunks.push(chunk)
       })
       request.on('end', () => {

@@ -34,7 +34,7 @@ function translate(request: FastifyRequest, error: unknown, bytesMax: number): A
   const { method, url, headers } = request
   switch ((error as { code?: unknown } | null)?.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return apiError('body_too_large', { bytesMax })
+      return apiError('body_too_large', { bytesMax, setting: null })
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return apiError('wrong_content_type', { sent: headers['content-type']?.slice(0, 100) || 'none' })
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
