@@ -15,6 +15,7 @@ import type { keyBudgets } from '#contract/key-budgets.ts'
 import type { keyPolicies } from '#contract/key-policies.ts'
 import type { ledgerVerification } from '#contract/ledger.ts'
 import type { mail, mails } from '#contract/mails.ts'
+import type { me } from '#contract/me.ts'
 import type { modelPermission } from '#contract/model-permissions.ts'
 import type { model } from '#contract/models.ts'
 import type { ServerStatus } from '#contract/operations.ts'
@@ -73,6 +74,7 @@ export type GroupUser = z.output<typeof groupUser>
 export type Role = z.output<typeof role>
 export type AssignedRole = z.output<typeof assignedRole>
 export type Status = ServerStatus
+export type Me = z.output<typeof me.retrieve.answer>
 export type Job = z.output<typeof job>
 export type JobRun = z.output<typeof jobs.run.answer>
 export type LedgerVerification = z.output<typeof ledgerVerification>

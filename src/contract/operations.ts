@@ -73,7 +73,7 @@ export const operations = {
     path: '/v1/platform/backup',
     summary: 'A snapshot of everything, taken while the server runs.',
     // It holds every hash and every sealed credential: reading it is no small thing
-    scope: 'api.platform.write',
+    scope: 'api.platform.backup',
     operatorOnly: true,
     answer: snapshot,
   },
@@ -81,7 +81,8 @@ export const operations = {
     method: 'POST',
     path: '/v1/platform/restore',
     summary: 'Replace everything by a snapshot, in one transaction.',
-    scope: 'api.platform.write',
+    // Whoever restores chooses the keys and the people: more than any other permission gives
+    scope: 'api.platform.restore',
     operatorOnly: true,
     body: snapshot,
     answer: z.object({

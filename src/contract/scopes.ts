@@ -61,7 +61,10 @@ export const scopes = {
   'api.credits.read': 'Read the credit balance.',
   'api.credits.write': 'Add credit.',
   'api.platform.read': 'Read providers, models, routes and server status.',
-  'api.platform.write': 'Change providers, models and routes; pull models; back up and restore.',
+  'api.platform.write': 'Change providers, models and routes; pull models.',
+  // No `.read` and `.write`, and below no other name: who may do the rest of the platform's work may do neither
+  'api.platform.backup': 'Take a backup, which holds everything.',
+  'api.platform.restore': 'Restore a backup, which replaces everything, keys and people too.',
 } as const
 
 export type Scope = keyof typeof scopes

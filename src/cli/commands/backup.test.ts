@@ -9,6 +9,7 @@ import { type Api, type Asked, refuse, runOn, startApi } from '../testing.ts'
 
 const snapshot = Buffer.from('rows\n'.repeat(100_000))
 const backup = gzipSync(snapshot)
+const me = { effective_scopes: ['api.platform.restore'], organization: { id: 'org-1', name: 'Default' } }
 
 let folder: string
 let file: string
@@ -20,7 +21,7 @@ beforeEach(async () => {
   answer = (_asked, response) => void response.end(backup)
   api = await startApi({
     'GET /v1/platform/backup': (asked: Asked, response: ServerResponse) => answer(asked, response),
-    'GET /v1/platform/status': { data_dir: '/data' },
+    'GET /v1/me': me,
     'POST /v1/platform/restore': { object: 'platform.restore', tables: 12, rows: 3456, schema: 1 },
   })
 })
@@ -90,9 +91,17 @@ describe('restore', () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining('it is not what `keyhouse backup` writes')])
   })
 
+  test('says at once that the key may not do it, and sends nothing', async () => {
+    const narrow = await startApi({ 'GET /v1/me': { ...me, effective_scopes: ['api.platform.write'] } })
+    const { code, stderr } = await runOn(narrow, ['restore', file, '--yes'])
+    await narrow.close()
+    expect([code, stderr]).toEqual([4, expect.stringContaining('missing scope api.platform.restore')])
+    expect(narrow.asked.map(({ path }) => path)).toEqual(['/v1/me'])
+  })
+
   test('the reason of a server that refuses is told', async () => {
     const refusing = await startApi({
-      'GET /v1/platform/status': { data_dir: '/data' },
+      'GET /v1/me': me,
       'POST /v1/platform/restore': refuse(400, 'The backup is of a newer version.'),
     })
     const { code, stderr } = await runOn(refusing, ['restore', file, '--yes'])
@@ -105,7 +114,7 @@ test('a server that refuses while the file is still on its way is heard', async 
   writeFileSync(file, Buffer.concat([backup, Buffer.alloc(20_000_000)]))
   const { createServer } = await import('node:http')
   const early = createServer((request: IncomingMessage, response) => {
-    if (request.method === 'GET') return void response.end('{"data_dir":"/data"}')
+    if (request.method === 'GET') return void response.end(JSON.stringify(me))
     response.writeHead(413, { 'content-type': 'application/json', connection: 'close' })
     response.end(JSON.stringify({ error: { message: 'The request body is too large.' } }))
   })

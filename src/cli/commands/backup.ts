@@ -15,7 +15,9 @@ import { onServer, type Run } from '../server-command.ts'
 import { note, print, printJson, type Terminal } from '../terminal.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  command.argument('<file>', 'where to; - is stdout')
+  command
+    .argument('<file>', 'where to; - is stdout')
+    .addHelpText('after', '\nNeeds an admin key with all permissions, or with api.platform.backup.')
   onServer(command, terminal, async context => {
     const [file = ''] = context.words
     await (file === '-' ? backUpToStdout(context) : backUpToFile(context))

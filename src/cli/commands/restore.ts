@@ -4,28 +4,32 @@ import { type FileHandle, open } from 'node:fs/promises'
 import type { Command } from 'commander'
 import { bytes, count } from '../amounts.ts'
 import { confirm } from '../ask.ts'
-import { messageOf, wrongUsage } from '../exit.ts'
+import { CliError, messageOf, wrongUsage } from '../exit.ts'
 import { type Progress, startProgress } from '../progress.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import { upload } from '../upload.ts'
-import type { Status } from '../wire.ts'
+import type { Me } from '../wire.ts'
 
 type RestoreOptions = { yes?: true }
 type Restored = { tables: number; rows: number; schema: unknown }
 
 export function define(command: Command, terminal: Terminal): void {
-  command.argument('<file>', 'what `keyhouse backup` wrote').option('-y, --yes', 'do not ask')
+  command
+    .argument('<file>', 'what `keyhouse backup` wrote')
+    .option('-y, --yes', 'do not ask')
+    .addHelpText('after', `\nNeeds an admin key with all permissions, or with ${scope}: api.platform.write is not enough.`)
   onServer<RestoreOptions>(command, terminal, restore)
 }
 
 const restore: Run<RestoreOptions> = async ({ client, terminal, options, words: [file = ''] }) => {
   const size = await sizeOfBackup(file)
-  // Learned before anything is sent: that the server is there, and that this key may do it
-  const { data_dir } = await client.get<Status>('/v1/platform/status')
+  // Learned before anything is asked or sent: that the server is there, and that this key may do it
+  const { effective_scopes, organization } = await client.get<Me>('/v1/me')
+  if (!effective_scopes.includes(scope)) throw mayNot()
   await confirm(terminal, options, {
     what: 'This replaces everything in the server.',
-    question: `Replace everything in ${client.server.url} (${data_dir}) by ${file}?`,
+    question: `Replace everything in ${client.server.url} (${organization.name}) by ${file}?`,
   })
   const progress = startProgress(terminal)
   const pieces = counted(file, size, progress)
@@ -34,6 +38,14 @@ const restore: Run<RestoreOptions> = async ({ client, terminal, options, words: 
   print(terminal, `Restored ${count(restored.rows)} rows in ${count(restored.tables)} tables from ${file}.`)
   print(terminal, 'Keys, projects, credit and usage are now those of the backup.')
 }
+
+const scope = 'api.platform.restore'
+
+const mayNot = (): CliError =>
+  new CliError(
+    'notAuthorized',
+    `This key may not restore: missing scope ${scope}. Use an admin key with all permissions, or with that one.`,
+  )
 
 const gzipMagic = '1f8b'
 
