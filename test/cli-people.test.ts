@@ -50,6 +50,18 @@ test('people are listed, promoted and removed', async () => {
   expect([again.code, again.stderr]).toEqual([5, expect.stringContaining('No such user')])
 })
 
+test('who is given another role hears what they still have besides, and where it goes', async () => {
+  const id = await newcomer()
+  const made = await json('roles', 'create', 'Besides', '--permissions', 'api.model.read')
+  const role: string = made.id
+  expect(await said('users', 'update', id, '--role', role)).toBe(`Ada (${id}) is Besides now.\n`)
+  expect((await run('users', 'update', id, '--role', 'reader')).stderr).toBe('')
+  await said('roles', 'assign', role, '--user', id)
+  const { stderr } = await run('users', 'update', id, '--role', 'reader')
+  expect(stderr).toContain(`still have the role Besides (${role}) besides.`)
+  expect(stderr).toContain(`keyhouse roles unassign ${role} --user ${id}`)
+})
+
 test('members of a project come, change and go', async () => {
   const id = await newcomer()
   const project = platform.projectId

@@ -142,6 +142,37 @@ test('a custom role gives what it says while it is assigned, and what it says no
   await becomes(key, 'missing_scopes', () => must('DELETE', `${roles}/${role}`))
 })
 
+test('a member whose custom role gives way to viewer keeps nothing of it; what was assigned besides stays', async () => {
+  const { id, key } = await person()
+  const permissions = ['model.request']
+  const role = await make('POST', `/v1/projects/${project}/roles`, { role_name: 'Of membership', permissions })
+  const assigned = `/v1/projects/${project}/users/${id}/roles`
+  await must('POST', users(), { user_id: id, role })
+  expect(await access(key)).toBe('calls')
+  await becomes(key, 'missing_scopes', () => must('POST', `${users()}/${id}`, { role: 'viewer' }))
+  await becomes(key, 'calls', () => must('POST', `${users()}/${id}`, { role }))
+  await becomes(key, 'missing_scopes', () => must('POST', `${users()}/${id}`, { role: 'none' }))
+  await becomes(key, 'calls', () => must('POST', assigned, { role_id: role }))
+  expect(await must('POST', `${users()}/${id}`, { role: 'viewer' })).toMatchObject({
+    role: 'viewer',
+    assigned_roles: [{ id: role, name: 'Of membership', assignment_sources: null }],
+  })
+  await grants.poll()
+  expect(await access(key)).toBe('calls')
+})
+
+test('a reader whose custom role of the organization gives way to reader keeps nothing of it', async () => {
+  const { id, key } = await person()
+  await must('POST', users(), { user_id: id, role: 'viewer' })
+  const draft = { role_name: 'Callers of the organization', permissions: ['model.request'] }
+  const role_id = await make('POST', '/v1/organization/roles', draft)
+  const person_ = `/v1/organization/users/${id}`
+  await becomes(key, 'calls', () => must('POST', person_, { role_id }))
+  await becomes(key, 'missing_scopes', () => must('POST', person_, { role: 'reader' }))
+  await must('POST', person_, { role: 'owner' })
+  expect((await must('POST', person_, { role_id })).role).toBe('reader')
+})
+
 test("a role of the organization, given to a group, reaches its members' keys in every project", async () => {
   const { id, key } = await person()
   await must('POST', users(), { user_id: id, role: 'viewer' })

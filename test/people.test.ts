@@ -418,11 +418,51 @@ describe('roles', () => {
     const path = `/v1/projects/${project}/users/${user.id}/roles`
     expect((await ask('POST', path, { role_id: role.id })).status).toBe(404)
     const member = { user_id: user.id, role: role.id }
-    expect((await ask('POST', `${org}/projects/${project}/users`, member)).json.role).toBe('none')
+    expect((await ask('POST', `${org}/projects/${project}/users`, member)).json.role).toBe(role.id)
     expect((await ask('GET', path)).json.data.map(({ id }: { id: string }) => id)).toEqual([role.id])
     expect((await ask('POST', `${org}/users/${user.id}/roles`, { role_id: role.id })).status).toBe(404)
     await ask('DELETE', `${org}/projects/${project}/users/${user.id}`)
     expect((await ask('GET', path)).json.data).toEqual([])
+  })
+
+  test('named as the role of a membership are shown as that, replaced by the next, and each step is audited', async () => {
+    const project = await newProject()
+    const draft = (name: string) => ({ role_name: name, permissions: ['api.model.read'] })
+    const made = async (name: string) => (await ask('POST', `/v1/projects/${project}/roles`, draft(name))).json.id
+    const [one, two] = [await made('One'), await made('Two')]
+    const user = await newUser()
+    const member = `${org}/projects/${project}/users/${user.id}`
+    await ask('POST', `${org}/projects/${project}/users`, { user_id: user.id, role: one })
+    expect((await ask('POST', member, {})).json.role).toBe(one)
+    expect((await ask('POST', member, { role: two })).json).toMatchObject({
+      role: two,
+      assigned_roles: [{ id: two, name: 'Two' }],
+    })
+    expect((await ask('GET', `${org}/projects/${project}/users`)).json.data).toMatchObject([{ role: two }])
+    expect((await ask('GET', `${org}/users/${user.id}`)).json.projects.data).toMatchObject([{ role: two }])
+    expect((await ask('POST', member, { role: 'member' })).json).toMatchObject({ role: 'member', assigned_roles: [] })
+    const entries = [...(await audited(one)), ...(await audited(two))].map(({ type, project_id }) => [type, project_id])
+    const [given, taken] = [
+      ['role.assignment.created', project],
+      ['role.assignment.deleted', project],
+    ]
+    expect(entries).toEqual([['role.created', project], given, taken, ['role.created', project], given, taken])
+  })
+
+  test('that a person has through a group are shown where the role of the membership is changed', async () => {
+    const group = (await ask('POST', `${org}/groups`, { name: 'Beside' })).json
+    const role = (await ask('POST', `${org}/roles`, { role_name: 'Beside', permissions })).json
+    await ask('POST', `${org}/groups/${group.id}/roles`, { role_id: role.id })
+    const user = await newUser('owner')
+    await ask('POST', `${org}/groups/${group.id}/users`, { user_id: user.id })
+    const beside = {
+      id: role.id,
+      name: 'Beside',
+      assignment_sources: [{ principal_id: group.id, principal_type: 'group' }],
+    }
+    const demoted = await ask('POST', `${org}/users/${user.id}`, { role: 'reader' })
+    expect(demoted.json).toMatchObject({ role: 'reader', assigned_roles: [beside] })
+    expect((await ask('GET', `${org}/users/${user.id}`)).json.assigned_roles).toEqual([beside])
   })
 })
 

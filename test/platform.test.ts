@@ -332,7 +332,7 @@ describe('bad input', () => {
     const init = { method: 'POST', headers: { authorization: `Bearer ${admin}`, ...headers } }
     const response = await fetch(platform.url + path, { ...init, ...(body !== undefined && { body }) })
     // The envelope, which every error has
-    const { error } = (await response.json()) as { error: object }
+    const { error } = (await response.json()) as { error: { message: string } }
     return { status: response.status, ...error }
   }
 

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { type Endpoints, unixTime } from './endpoint.ts'
 import { listLimitMax, nextListOf, nextListQuery } from './lists.ts'
-import { projectRole, projectRoleOrId } from './project-users.ts'
+import { projectRoleOrId } from './project-users.ts'
 
 const projectGroupsPerPage = 20
 
@@ -13,7 +13,9 @@ export const projectGroup = z
     group_id: z.string(),
     group_name: z.string(),
     group_type: z.literal('group'),
-    role: projectRole.describe('Ours, beyond OpenAI.'),
+    role: z
+      .enum(['owner', 'member', 'viewer', 'none'])
+      .describe('Ours, beyond OpenAI. `none`: only what is assigned besides.'),
     created_at: unixTime,
   })
   .meta({ id: 'ProjectGroup' })

@@ -2,10 +2,7 @@
 import { z } from 'zod'
 import { type Endpoints, unixTime } from './endpoint.ts'
 import { deleted, listOf, listQuery } from './lists.ts'
-import { emailAddress } from './users.ts'
-
-/** `none`: only what the roles that are assigned besides give. */
-export const projectRole = z.enum(['owner', 'member', 'viewer', 'none'])
+import { emailAddress, rolesBeside } from './users.ts'
 
 /** A predefined role by its name or by its id, or the id of a custom role of the project. */
 export const projectRoleOrId = z
@@ -22,8 +19,11 @@ export const projectUser = z
     id: z.string(),
     name: z.string(),
     email: z.string().nullable(),
-    role: projectRole,
+    role: z
+      .string()
+      .describe('`owner`, `member`, `viewer`, `none`, or the id of the custom role that the membership has.'),
     added_at: unixTime,
+    assigned_roles: rolesBeside,
   })
   .meta({ id: 'ProjectUser' })
 
@@ -60,7 +60,9 @@ export const projectUsers = {
   update: {
     method: 'POST',
     path: `${path}/{user_id}`,
-    summary: "Change a member's role in a project, in force everywhere within a second.",
+    summary:
+      "Change a member's role in a project, in place of the one before and in force everywhere within a second. Roles assigned " +
+      'besides stay, and the answer shows them.',
     scope: 'api.organization.projects.write',
     body: z.strictObject({ role: projectRoleOrId.nullish() }),
     answer: projectUser,

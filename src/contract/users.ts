@@ -6,6 +6,23 @@ import { deleted, listOf, listQuery, queryArray } from './lists.ts'
 export const organizationRole = z.enum(['owner', 'reader'])
 export const emailAddress = z.email().trim().max(254)
 
+/** Ours, beyond OpenAI: who reads only the role of a membership would miss these. */
+export const rolesBeside = z
+  .array(
+    z.object({
+      id: z.string(),
+      name: z.string(),
+      assignment_sources: z
+        .array(z.object({ principal_id: z.string(), principal_type: z.literal('group') }))
+        .nullable()
+        .describe('The groups that the role comes through.'),
+    }),
+  )
+  .optional()
+  .describe(
+    'Roles that the person has here besides, at most 100: what they give is not taken by a change of `role`. Not in lists.',
+  )
+
 const note = z.string().trim().min(1).max(200).nullable()
 
 export const organizationUser = z
@@ -39,6 +56,7 @@ export const organizationUser = z
       })
       .optional()
       .describe('Those that the person is a member of, at most 100. Not in lists.'),
+    assigned_roles: rolesBeside,
   })
   .meta({ id: 'OrganizationUser' })
 
@@ -61,14 +79,18 @@ export const users = {
   update: {
     method: 'POST',
     path: '/v1/organization/users/{user_id}',
-    summary: "Change a person's role in the organization. Its last owner stays one.",
+    summary:
+      "Change a person's role in the organization, in place of the one before; roles assigned besides stay, and the answer " +
+      'shows them. Its last owner stays one.',
     scope: 'api.organization.users.write',
     body: z.strictObject({
       role: organizationRole.nullish(),
       role_id: z
         .string()
         .nullish()
-        .describe('A predefined role of the organization, which becomes the role, or a custom one, which is assigned.'),
+        .describe(
+          'A role of the organization in place of the one before. With a custom one the membership itself is `reader`.',
+        ),
       technical_level: note.optional(),
       developer_persona: note.optional(),
     }),

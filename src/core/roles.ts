@@ -107,4 +107,12 @@ export function permissionsOf({ organizationRole, projectRoles, assigned }: Held
   return permissions
 }
 
+/** What a membership of the organization gives by itself. */
+export const organizationPermissions = (organizationRole: OrganizationRole): ReadonlySet<string> =>
+  permissionsOf({ organizationRole, projectRoles: [], assigned: [] })
+
+/** What a membership of a project gives by itself, there. */
+export const projectPermissions = (role: ProjectRole): ReadonlySet<string> =>
+  permissionsOf({ organizationRole: null, projectRoles: [role], assigned: [] })
+
 export const rolesAllow = (permissions: ReadonlySet<string>, needed: Scope): boolean => holdsScope(permissions, needed)

@@ -4,12 +4,14 @@ import type { Grant } from '#core/grant.ts'
 import { requireGrantable } from '#core/granting.ts'
 import type { Queryable } from '#storage/database.ts'
 import type { ProjectRow } from '#storage/projects.ts'
-import { insertAssignment, type Principal } from '#storage/role-assignments.ts'
+import { insertAssignment, type Principal, setMembershipRole } from '#storage/role-assignments.ts'
 import { lockRole, type RolePlace } from '#storage/roles.ts'
 import type { AuditEntry } from './change.ts'
 import { keptId, predefined, type Role, toRole } from './role.ts'
 
-export type Assignment = { readonly place: RolePlace; readonly principal: Principal; readonly role: Role }
+/** Whose it is, and where. */
+export type Membership = { readonly place: RolePlace; readonly principal: Principal }
+export type Assignment = Membership & { readonly role: Role }
 
 /**
  * The role as it stays until the transaction ends, predefined or not.
@@ -28,9 +30,21 @@ export async function assignableRole(tx: Queryable, grant: Grant, place: RolePla
 export const assign = (tx: Queryable, { place, principal, role }: Assignment): Promise<boolean> =>
   insertAssignment(tx, place, principal, keptId(role.id, place))
 
+/** A membership carries one role. The custom one that it carried goes when it is given another. */
+export async function assignToMembership(
+  tx: Queryable,
+  membership: Membership,
+  { role, project }: { readonly role: Role | null; readonly project: ProjectRow | null },
+): Promise<AuditEntry[]> {
+  const { place, principal } = membership
+  const { taken, isNew } = await setMembershipRole(tx, place, principal, role && keptId(role.id, place))
+  const entries = taken.map(id => assignmentEntry('deleted', { ...membership, role: { id } }, project))
+  return isNew && role ? [...entries, assignmentEntry('created', { ...membership, role }, project)] : entries
+}
+
 export function assignmentEntry(
   what: 'created' | 'deleted',
-  { place, principal, role }: Omit<Assignment, 'role'> & { readonly role: Pick<Role, 'id'> },
+  { place, principal, role }: Membership & { readonly role: Pick<Role, 'id'> },
   project: ProjectRow | null = null,
 ): AuditEntry {
   return {

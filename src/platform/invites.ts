@@ -9,6 +9,7 @@ import { newId, randomBase62 } from '#contract/ids.ts'
 import type { InviteProject, invites } from '#contract/invites.ts'
 import type { Grant } from '#core/grant.ts'
 import { requireGrantable } from '#core/granting.ts'
+import { organizationPermissions, projectPermissions } from '#core/roles.ts'
 import type { Queryable } from '#storage/database.ts'
 import {
   findInvite,
@@ -31,8 +32,7 @@ import { invitePage } from './invite-page.ts'
 import { queueMail } from './mail/queue-mail.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
 import type { PlatformParts } from './platform.ts'
-import { projectPermissions } from './project-role.ts'
-import { organizationPermissions, toUser } from './users.ts'
+import { toUser } from './users.ts'
 
 const inviteLifetimeMs = 7 * 86_400_000
 /** 43 base62 characters hold 256 bits. */

@@ -12,11 +12,12 @@ import {
 } from '#storage/project-groups.ts'
 import { findProject, type ProjectRow } from '#storage/projects.ts'
 import { activeProject } from './active-project.ts'
+import { assignToMembership } from './assign-role.ts'
 import { type AuditEntry, change } from './change.ts'
 import { existingGroup } from './groups.ts'
 import type { Handlers } from './handler.ts'
 import { toNextList, unixSeconds } from './page.ts'
-import { assignCustom, givenProjectRole } from './project-role.ts'
+import { givenProjectRole } from './project-role.ts'
 import { existing } from './projects.ts'
 
 export const projectGroupHandlers: Handlers<typeof projectGroups> = {
@@ -37,7 +38,9 @@ export const projectGroupHandlers: Handlers<typeof projectGroups> = {
       const { role, custom } = await givenProjectRole(tx, { grant, project, given: body.role })
       const { id } = existingGroup(await lockGroup(tx, grant.organizationId, body.group_id))
       if (!(await insertProjectGroup(tx, { project: project.id, group: id, role }))) throw accessAlready()
-      const assigned = await assignCustom(tx, { grant, project, principal: { kind: 'group', id }, custom })
+      const place = { organizationId: grant.organizationId, projectId: project.id }
+      const membership = { place, principal: { kind: 'group', id } } as const
+      const assigned = await assignToMembership(tx, membership, { role: custom, project })
       return {
         answer: toProjectGroup(project, await access(tx, project, id)),
         audit: [accessEntry(project, id, { project_added: project.id, role }), ...assigned],

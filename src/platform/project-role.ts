@@ -2,12 +2,10 @@
 import { apiError } from '#contract/errors.ts'
 import type { Grant } from '#core/grant.ts'
 import { requireGrantable } from '#core/granting.ts'
-import { type ProjectRole, permissionsOf } from '#core/roles.ts'
+import { type ProjectRole, projectPermissions } from '#core/roles.ts'
 import type { Queryable } from '#storage/database.ts'
 import type { ProjectRow } from '#storage/projects.ts'
-import type { Principal } from '#storage/role-assignments.ts'
-import { assign, assignableRole, assignmentEntry } from './assign-role.ts'
-import type { AuditEntry } from './change.ts'
+import { assignableRole } from './assign-role.ts'
 import { predefined, type Role } from './role.ts'
 
 export type GivenRole = {
@@ -38,27 +36,8 @@ export async function givenProjectRole(
   return { role: 'none', custom: await assignableRole(tx, grant, place, name) }
 }
 
-export const projectPermissions = (role: ProjectRole): ReadonlySet<string> =>
-  permissionsOf({ organizationRole: null, projectRoles: [role], assigned: [] })
-
 const noSuchRole = (name: string): Error =>
   apiError('invalid_parameter', {
     param: 'role',
     message: `Invalid 'role': expected owner, member, viewer, none or the id of a role, but got '${name.slice(0, 60)}' instead.`,
   })
-
-/** The assignment that a custom role comes with, and what to tell of it. */
-export async function assignCustom(
-  tx: Queryable,
-  {
-    grant,
-    project,
-    principal,
-    custom,
-  }: { grant: Grant; project: ProjectRow; principal: Principal; custom: Role | null },
-): Promise<AuditEntry[]> {
-  if (custom === null) return []
-  const place = { organizationId: grant.organizationId, projectId: project.id }
-  const assignment = { place, principal, role: custom }
-  return (await assign(tx, assignment)) ? [assignmentEntry('created', assignment, project)] : []
-}

@@ -15,10 +15,12 @@ import {
 import { findProject, type ProjectRow } from '#storage/projects.ts'
 import { findUserByEmail, lockUser, type UserRow } from '#storage/users.ts'
 import { activeProject } from './active-project.ts'
+import { assignToMembership, type Membership } from './assign-role.ts'
+import { rolesBeside } from './assigned-roles.ts'
 import { type AuditEntry, change } from './change.ts'
 import type { Handlers } from './handler.ts'
 import { toList, unixSeconds } from './page.ts'
-import { assignCustom, givenProjectRole } from './project-role.ts'
+import { givenProjectRole } from './project-role.ts'
 import { existing } from './projects.ts'
 import { existingUser } from './users.ts'
 
@@ -35,16 +37,15 @@ export const projectUserHandlers: Handlers<typeof projectUsers> = {
       const { role, custom } = await givenProjectRole(tx, { grant, project, given: body.role })
       const user = await lockNamed(tx, grant, body)
       if (!(await insertProjectUser(tx, { project: project.id, user: user.id, role }))) throw memberAlready()
-      const principal = { kind: 'user', id: user.id } as const
-      const assigned = await assignCustom(tx, { grant, project, principal, custom })
+      const assigned = await assignToMembership(tx, membershipOf(grant, project, user.id), { role: custom, project })
       const added = { type: 'user.added', project, resourceId: user.id, detail: { data: { role } } } as const
-      return changed(project, await member(tx, project, user.id), [added, ...assigned])
+      return changed(project, await describeMember(tx, grant, project, user.id), [added, ...assigned])
     })
   },
 
   async retrieve({ database }, { grant, params }) {
     const project = existing(await findProject(database, grant.organizationId, params.project_id))
-    return toProjectUser(await member(database, project, params.user_id))
+    return describeMember(database, grant, project, params.user_id)
   },
 
   update(parts, call) {
@@ -53,13 +54,13 @@ export const projectUserHandlers: Handlers<typeof projectUsers> = {
     return change(parts, call, async tx => {
       const project = await activeProject(tx, grant, params.project_id)
       const before = existingMember(await lockProjectUser(tx, project.id, id))
-      const given = body.role ?? before.role
+      const given = body.role ?? before.custom_role ?? before.role
       const { role, custom } = await givenProjectRole(tx, { grant, project, given })
       await updateProjectUser(tx, { project: project.id, user: id, role })
-      const assigned = await assignCustom(tx, { grant, project, principal: { kind: 'user', id }, custom })
+      const assigned = await assignToMembership(tx, membershipOf(grant, project, id), { role: custom, project })
       const detail = { changes_requested: { role } }
       const updated = { type: 'user.updated', project, resourceId: id, detail } as const
-      return changed(project, { ...before, role }, [updated, ...assigned])
+      return changed(project, await describeMember(tx, grant, project, id), [updated, ...assigned])
     })
   },
 
@@ -104,11 +105,21 @@ function existingMember(row: ProjectUserRow | undefined): ProjectUserRow {
   return row
 }
 
-const member = async (database: Queryable, project: ProjectRow, id: string): Promise<ProjectUserRow> =>
-  existingMember(await findProjectUser(database, project.id, id))
+const membershipOf = ({ organizationId }: Grant, { id: projectId }: ProjectRow, id: string): Membership => ({
+  place: { organizationId, projectId },
+  principal: { kind: 'user', id },
+})
 
-const changed = (project: ProjectRow, row: ProjectUserRow, audit: [AuditEntry, ...AuditEntry[]]) => ({
-  answer: toProjectUser(row),
+type Member = ReturnType<typeof toProjectUser> & { readonly assigned_roles: Awaited<ReturnType<typeof rolesBeside>> }
+
+async function describeMember(database: Queryable, grant: Grant, project: ProjectRow, id: string): Promise<Member> {
+  const row = existingMember(await findProjectUser(database, project.id, id))
+  const assigned_roles = await rolesBeside(database, membershipOf(grant, project, row.id))
+  return { ...toProjectUser(row), assigned_roles }
+}
+
+const changed = (project: ProjectRow, answer: Member, audit: [AuditEntry, ...AuditEntry[]]) => ({
+  answer,
   audit,
   affects: [['project', project.id]] as const,
 })
@@ -118,6 +129,6 @@ const toProjectUser = (row: ProjectUserRow) => ({
   id: row.id as string,
   name: row.name,
   email: row.email,
-  role: row.role,
+  role: row.custom_role ?? row.role,
   added_at: unixSeconds(row.added_at),
 })

@@ -7,22 +7,17 @@ import { findGroup, type GroupRow, lockGroup } from '#storage/groups.ts'
 import type { PageRequest } from '#storage/keyset.ts'
 import { findProjectGroup } from '#storage/project-groups.ts'
 import { lockProjectUser } from '#storage/project-users.ts'
-import {
-  type AssignedRoleRow,
-  deleteAssignment,
-  findAssignedRole,
-  listAssignedRoles,
-  type Principal,
-} from '#storage/role-assignments.ts'
+import { deleteAssignment, findAssignedRole, listAssignedRoles, type Principal } from '#storage/role-assignments.ts'
 import type { RolePlace } from '#storage/roles.ts'
 import { findUser, lockUser, type UserRow } from '#storage/users.ts'
 import { assign, assignableRole, assignmentEntry } from './assign-role.ts'
+import { toAssigned } from './assigned-roles.ts'
 import { type Caller, change } from './change.ts'
 import { existingGroup } from './groups.ts'
 import type { Handlers } from './handler.ts'
-import { toNextList, unixSeconds, unixSecondsOrNull } from './page.ts'
+import { toNextList, unixSeconds } from './page.ts'
 import type { PlatformParts } from './platform.ts'
-import { keptId, predefined, type Role, toRole } from './role.ts'
+import { keptId, predefined, type Role } from './role.ts'
 import { placeToChange, placeToRead } from './roles.ts'
 import { existingUser, toUser } from './users.ts'
 
@@ -159,35 +154,3 @@ const toAssignedGroup = ({ id, name, created_at }: GroupRow) => ({
 
 /** One form in the audit log, however it was asked for. */
 const shownId = (id: string, place: RolePlace): string => predefined(id, place)?.id ?? id
-
-function toAssigned(row: AssignedRoleRow, place: RolePlace) {
-  const { object: _, ...role } = roleOf(row, place)
-  const sources = row.groups.map(id => ({ principal_id: id, principal_type: 'group' as const }))
-  return {
-    ...role,
-    created_at: unixSecondsOrNull(row.created_at),
-    updated_at: unixSecondsOrNull(row.updated_at),
-    created_by: row.created_by,
-    created_by_user_obj: row.created_by === null ? null : creatorOf(row, row.created_by),
-    metadata: null,
-    assignment_sources: sources.length === 0 ? null : sources,
-  }
-}
-
-function roleOf({ role_id: id, name, description, permissions }: AssignedRoleRow, place: RolePlace): Role {
-  // What has no row of its own is predefined: assignments go with the role that they are of
-  if (name === null || permissions === null) return predefinedRole(id, place)
-  return toRole({ id, name, description, permissions }, place)
-}
-
-function predefinedRole(id: string, place: RolePlace): Role {
-  const role = predefined(id, place)
-  if (!role) throw new Error(`${id} is assigned, and there is no such role`)
-  return role
-}
-
-const creatorOf = ({ creator_name: name, creator_email: email }: AssignedRoleRow, id: string) => ({
-  id,
-  name: name ?? '',
-  email,
-})

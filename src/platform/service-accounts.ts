@@ -4,6 +4,7 @@ import { newId } from '#contract/ids.ts'
 import type { serviceAccounts } from '#contract/service-accounts.ts'
 import type { Grant } from '#core/grant.ts'
 import { requireGrantable, requireGrantableKey } from '#core/granting.ts'
+import { projectPermissions } from '#core/roles.ts'
 import type { ApiKeyRow } from '#storage/api-keys.ts'
 import type { Queryable } from '#storage/database.ts'
 import {
@@ -26,7 +27,6 @@ import { expiryOf, type KeyDraft, mintKey } from './mint-key.ts'
 import { nothingToChange } from './nothing-to-change.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
 import type { PlatformParts } from './platform.ts'
-import { projectPermissions } from './project-role.ts'
 
 const keyNameDefault = 'Secret Key'
 

@@ -3,7 +3,7 @@ import { apiError } from '#contract/errors.ts'
 import type { users } from '#contract/users.ts'
 import type { Grant } from '#core/grant.ts'
 import { requireGrantable } from '#core/granting.ts'
-import { type OrganizationRole, permissionsOf } from '#core/roles.ts'
+import { type OrganizationRole, organizationPermissions } from '#core/roles.ts'
 import type { Queryable } from '#storage/database.ts'
 import { lockOrganization } from '#storage/organizations.ts'
 import {
@@ -17,10 +17,12 @@ import {
   type UserRow,
   updateUser,
 } from '#storage/users.ts'
-import { assign, assignableRole, assignmentEntry } from './assign-role.ts'
-import { type AuditEntry, change } from './change.ts'
+import { assignableRole, assignToMembership, type Membership } from './assign-role.ts'
+import { rolesBeside } from './assigned-roles.ts'
+import { change } from './change.ts'
 import type { Handlers } from './handler.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
+import type { Role } from './role.ts'
 
 export const userHandlers: Handlers<typeof users> = {
   async list({ database }, { grant, query }) {
@@ -29,7 +31,8 @@ export const userHandlers: Handlers<typeof users> = {
 
   async retrieve({ database }, { grant, params }) {
     const row = existingUser(await findUser(database, grant.organizationId, params.user_id))
-    return { ...toUser(row), ...toDetails(await describeUser(database, row.id)) }
+    const details = toDetails(await describeUser(database, row.id))
+    return { ...toUser(row), ...details, assigned_roles: await rolesBeside(database, membershipOf(grant, row)) }
   },
 
   update(parts, call) {
@@ -39,20 +42,17 @@ export const userHandlers: Handlers<typeof users> = {
       await lockOrganization(tx, organizationId)
       const row = existingUser(await lockUser(tx, organizationId, params.user_id))
       const given = await givenRole(tx, grant, body)
-      const role = given.role ?? row.role
+      const role = given?.role ?? row.role
       await checkRole(tx, grant, row, role)
       const { technical_level = row.technical_level, developer_persona = row.developer_persona } = body
       const updated = await updateUser(tx, row.id, { role, technical_level, developer_persona })
-      const audit: [AuditEntry] = [{ type: 'user.updated', resourceId: row.id, detail: { changes_requested: body } }]
-      if (given.custom !== undefined) {
-        const assignment = {
-          place: placeOf(grant),
-          principal: { kind: 'user', id: row.id },
-          role: given.custom,
-        } as const
-        if (await assign(tx, assignment)) audit.push(assignmentEntry('created', assignment))
+      const membership = membershipOf(grant, row)
+      const assigned = given ? await assignToMembership(tx, membership, { role: given.custom, project: null }) : []
+      return {
+        answer: { ...toUser(updated), assigned_roles: await rolesBeside(tx, membership) },
+        audit: [{ type: 'user.updated', resourceId: row.id, detail: { changes_requested: body } }, ...assigned],
+        affects: [['organization', organizationId]],
       }
-      return { answer: toUser(updated), audit, affects: [['organization', organizationId]] }
     })
   },
 
@@ -75,16 +75,23 @@ export const userHandlers: Handlers<typeof users> = {
 
 const placeOf = ({ organizationId }: Grant) => ({ organizationId, projectId: null })
 
+const membershipOf = (grant: Grant, { id }: UserRow): Membership => ({
+  place: placeOf(grant),
+  principal: { kind: 'user', id },
+})
+
 type Given = { readonly role?: OrganizationRole | null | undefined; readonly role_id?: string | null | undefined }
 
-/** `role_id` is another way to say `role`, or it is a custom role to be assigned. */
-async function givenRole(tx: Queryable, grant: Grant, { role, role_id: id }: Given) {
-  if (id === undefined || id === null) return { role: role ?? undefined }
+type NewRole = { readonly role: OrganizationRole; readonly custom: Role | null }
+
+/** `role_id` is another way to say `role`, or it is a custom role: then the membership itself gives the least that there is. */
+async function givenRole(tx: Queryable, grant: Grant, { role, role_id: id }: Given): Promise<NewRole | undefined> {
+  if (id === undefined || id === null) return role ? { role, custom: null } : undefined
   if (role !== undefined && role !== null) throw bothGiven()
   const found = await assignableRole(tx, grant, placeOf(grant), id)
-  if (!found.predefined_role) return { custom: found }
+  if (!found.predefined_role) return { role: 'reader', custom: found }
   // Of the organization's predefined roles there are these two
-  return { role: found.name === 'owner' ? ('owner' as const) : ('reader' as const) }
+  return { role: found.name === 'owner' ? 'owner' : 'reader', custom: null }
 }
 
 const bothGiven = (): Error =>
@@ -95,9 +102,6 @@ async function checkRole(tx: Queryable, grant: Grant, row: UserRow, role: Organi
   requireGrantable(grant, organizationPermissions(role))
   await keepAnOwner(tx, grant, row)
 }
-
-export const organizationPermissions = (organizationRole: OrganizationRole): ReadonlySet<string> =>
-  permissionsOf({ organizationRole, projectRoles: [], assigned: [] })
 
 /** @throws ApiError conflict when this is the last owner; only right while the organization is locked */
 async function keepAnOwner(tx: Queryable, { organizationId }: Grant, { id, role }: UserRow): Promise<void> {

@@ -4,9 +4,23 @@ import type { ProjectRole } from '#core/roles.ts'
 import { type Queryable, sql } from './database.ts'
 import { behindCursor, type Order, type Page, type PageRequest, rowsToRead, toPage } from './keyset.ts'
 
-export type ProjectUserRow = { id: UserId; name: string; email: string | null; role: ProjectRole; added_at: Date }
+export type ProjectUserRow = {
+  id: UserId
+  name: string
+  email: string | null
+  role: ProjectRole
+  /** The one that was named as the role of the membership. */
+  custom_role: string | null
+  added_at: Date
+}
 
-const selectMembers = `select u.id, u.name, u.email, project_users.role, project_users.added_at
+const customRole = (membership: string): string => `(select a.role_id from role_assignments a
+  where a.principal_id = ${membership}.user_id and a.project_id = ${membership}.project_id and a.of_membership)`
+
+/** As callers name it. */
+export const shownRole = (membership: string): string => `coalesce(${customRole(membership)}, ${membership}.role)`
+
+const selectMembers = `select u.id, u.name, u.email, project_users.role, ${customRole('project_users')} as custom_role, project_users.added_at
   from project_users join users u on u.id = project_users.user_id where project_users.project_id = $1`
 const memberList = {
   table: 'project_users',

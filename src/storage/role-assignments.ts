@@ -83,6 +83,26 @@ export async function insertAssignment(
   return (await tx.query(sql(text), [roleId, organizationId, projectId, kind, id])).length > 0
 }
 
+/**
+ * Makes this the one custom role that a membership carries; null: none. What was assigned besides stays.
+ * @returns those that it carried until now, and whether the role is new to the principal
+ */
+export async function setMembershipRole(
+  tx: Queryable,
+  place: RolePlace,
+  principal: Principal,
+  roleId: string | null,
+): Promise<{ readonly taken: string[]; readonly isNew: boolean }> {
+  const held = `organization_id = $1 and coalesce(project_id, '') = $2 and principal_id = $3`
+  const values = [...valuesOf(place, principal), roleId]
+  const gone = `delete from role_assignments where ${held} and of_membership and role_id is distinct from $4 returning role_id`
+  const taken = (await tx.query<{ role_id: string }>(sql(gone), values)).map(row => row.role_id)
+  if (roleId === null) return { taken, isNew: false }
+  const isNew = await insertAssignment(tx, place, principal, roleId)
+  await tx.query(sql(`update role_assignments set of_membership = true where ${held} and role_id = $4`), values)
+  return { taken, isNew }
+}
+
 /** False when the principal itself does not have it, whatever its groups have. */
 export async function deleteAssignment(
   tx: Queryable,

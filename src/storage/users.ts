@@ -3,6 +3,7 @@ import type { OrganizationId, UserId } from '#contract/ids.ts'
 import type { OrganizationRole } from '#core/roles.ts'
 import { only, type Queryable, sql } from './database.ts'
 import { behindCursor, type Order, type Page, type PageRequest, rowsToRead, toPage } from './keyset.ts'
+import { shownRole } from './project-users.ts'
 
 export type UserRow = {
   id: UserId
@@ -70,7 +71,7 @@ export type UserDetails = { last_used_at: Date | null; projects: { id: string; n
 
 export async function describeUser(database: Queryable, id: UserId): Promise<UserDetails> {
   const text = `select (select max(last_used_at) from api_keys where owner_user_id = $1) as last_used_at,
-    array(select jsonb_build_object('id', p.id, 'name', p.name, 'role', m.role)
+    array(select jsonb_build_object('id', p.id, 'name', p.name, 'role', ${shownRole('m')})
       from project_users m join projects p on p.id = m.project_id
       where m.user_id = $1 and p.archived_at is null order by m.added_at, p.id limit 100) as projects`
   return only(await database.query<UserDetails>(sql(text), [id]))

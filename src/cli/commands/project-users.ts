@@ -1,6 +1,7 @@
 /** `keyhouse projects users`: who is a member of a project, and as what. */
 import type { Command } from 'commander'
 import { dateTime } from '../amounts.ts'
+import { tellRolesBeside } from '../roles-beside.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { path, show, showList } from '../show.ts'
 import type { Column } from '../table.ts'
@@ -52,6 +53,7 @@ const updateMember: Run<{ role: string }> = async context => {
   const where = path`/v1/organization/projects/${project}/users/${user}`
   const member = await context.client.post<ProjectUser>(where, { role: context.options.role })
   show(context, member, `${safeText(member.name)} (${user}) is in ${project} as ${member.role} now.`)
+  tellRolesBeside(context, member, { user, project })
 }
 
 const removeMember: Run<object> = async context => {

@@ -18,7 +18,10 @@ export function define(command: Command, terminal: Terminal): void {
   command
     .argument('<file>', 'what `keyhouse backup` wrote')
     .option('-y, --yes', 'do not ask')
-    .addHelpText('after', `\nNeeds an admin key with all permissions, or with ${scope}: api.platform.write is not enough.`)
+    .addHelpText(
+      'after',
+      `\nNeeds an admin key with all permissions, or with ${scope}: api.platform.write is not enough.`,
+    )
   onServer<RestoreOptions>(command, terminal, restore)
 }
 

@@ -1,6 +1,7 @@
 /** `keyhouse users`: the people of the organization. They come by invitation: `keyhouse invites create`. */
 import type { Command } from 'commander'
 import { dateTime } from '../amounts.ts'
+import { tellRolesBeside } from '../roles-beside.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { path, show, showList } from '../show.ts'
 import type { Column } from '../table.ts'
@@ -14,7 +15,7 @@ export function define(command: Command, terminal: Terminal): void {
     .command('update')
     .description("change somebody's role in the organization")
     .argument('<id>', 'user-…, as `keyhouse users list` shows it')
-    .requiredOption('--role <role>', 'owner, who manages everything, or reader')
+    .requiredOption('--role <role>', 'owner, who manages everything, reader, or the id of a role of the organization')
   onServer(update, terminal, updateUser)
   const remove = command
     .command('remove')
@@ -39,8 +40,12 @@ const listUsers: Run<{ email?: string }> = async context => {
 const updateUser: Run<{ role: string }> = async context => {
   const [id = ''] = context.words
   const { role } = context.options
-  const user = await context.client.post<User>(path`/v1/organization/users/${id}`, { role })
-  show(context, user, `${safeText(user.name)} (${id}) is ${user.role === 'owner' ? 'an owner' : 'a reader'} now.`)
+  const named = role.startsWith('role') ? { role_id: role } : { role }
+  const user = await context.client.post<User>(path`/v1/organization/users/${id}`, named)
+  const custom = user.assigned_roles?.find(assigned => assigned.id === role)
+  const shown = custom ? safeText(custom.name) : { owner: 'an owner', reader: 'a reader' }[user.role]
+  show(context, user, `${safeText(user.name)} (${id}) is ${shown} now.`)
+  tellRolesBeside(context, { ...user, role: custom?.id ?? user.role }, { user: id })
 }
 
 const removeUser: Run<object> = async context => {
