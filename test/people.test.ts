@@ -144,6 +144,80 @@ describe('invitations', () => {
   })
 })
 
+describe('an invitation is worth what its sender may still give', () => {
+  const accept = async (token: string) =>
+    (await platform.send(null, 'POST', `${org}/invites/accept`, { token, name: 'Back again' })).status
+  const sentWith = async (key: string, role = 'reader', projects: { id: string; role: string }[] = []) => {
+    const { status, json } = await platform.send(key, 'POST', `${org}/invites`, { email: freshEmail(), role, projects })
+    expect(status).toBe(200)
+    return json as { id: string; token: string }
+  }
+  const left = async (...invites: { id: string }[]) => {
+    const answers = await Promise.all(invites.map(({ id }) => ask('GET', `${org}/invites/${id}`)))
+    return answers.map(({ status }) => status === 200)
+  }
+
+  test('an owner who is removed does not come back by what they sent to themselves', async () => {
+    const owner = await newUser('owner')
+    const own = await sentWith(await adminKeyOf(owner.id), 'owner')
+    const others = await sentWith(admin)
+    const machines = await sentWith(await adminKeyOf(null))
+    const accepted = await sentWith(await adminKeyOf(owner.id))
+    expect(await accept(accepted.token)).toBe(200)
+    await ask('DELETE', `${org}/users/${owner.id}`)
+    expect(await left(own, others, machines, accepted)).toEqual([false, true, true, true])
+    expect([await accept(own.token), await accept(others.token), await accept(machines.token)]).toEqual([404, 200, 200])
+    const [sent, withdrawn] = await audited(own.id)
+    expect([sent?.type, withdrawn?.type]).toEqual(['invite.sent', 'invite.deleted'])
+    expect(withdrawn?.entry['invite.deleted'].data.reason).toContain('the sender may not give this any more')
+  })
+
+  test('an owner who is demoted, and may still invite, keeps what gives no more than that', async () => {
+    const permissions = ['api.organization.invites.write', 'api.model.read', 'api.groups.read', 'api.roles.read']
+    const inviter = (await ask('POST', `${org}/roles`, { role_name: 'Inviter', permissions })).json
+    const user = await newUser('owner')
+    const key = await adminKeyOf(user.id)
+    await ask('POST', `${org}/users/${user.id}/roles`, { role_id: inviter.id })
+    const invites = [await sentWith(key, 'owner'), await sentWith(key, 'reader')]
+    const toProject = await sentWith(key, 'reader', [{ id: platform.projectId, role: 'member' }])
+    await ask('POST', `${org}/users/${user.id}`, { role: 'reader' })
+    expect(await left(...invites, toProject)).toEqual([false, true, false])
+    await ask('DELETE', `${org}/users/${user.id}/roles/${inviter.id}`)
+    expect(await left(...invites)).toEqual([false, false])
+  })
+
+  test('the right to invite may go with a group, or out of a role', async () => {
+    const permissions = ['api.organization.invites.write', 'api.model.read', 'api.groups.read', 'api.roles.read']
+    const role = (await ask('POST', `${org}/roles`, { role_name: 'Inviters', permissions })).json
+    const group = (await ask('POST', `${org}/groups`, { name: 'Inviters' })).json
+    await ask('POST', `${org}/groups/${group.id}/roles`, { role_id: role.id })
+    const user = await newUser()
+    const key = await adminKeyOf(user.id)
+    const members = `${org}/groups/${group.id}/users`
+    for (const takeAway of [
+      () => ask('DELETE', `${members}/${user.id}`),
+      () => ask('POST', `${org}/roles/${role.id}`, { permissions: permissions.slice(1) }),
+      () => ask('DELETE', `${org}/groups/${group.id}`),
+    ]) {
+      await ask('POST', `${org}/roles/${role.id}`, { permissions })
+      await ask('POST', members, { user_id: user.id })
+      const invite = await sentWith(key)
+      expect(await left(invite)).toEqual([true])
+      expect((await takeAway()).status).toBe(200)
+      expect(await left(invite)).toEqual([false])
+    }
+  })
+
+  test('also where the sender lost it in a way that withdrew nothing', async () => {
+    const owner = await newUser('owner')
+    const invite = await sentWith(await adminKeyOf(owner.id))
+    await platform.database.query(sql("update users set role = 'reader' where id = $1"), [owner.id])
+    expect([await left(invite), await accept(invite.token)]).toEqual([[true], 404])
+    await platform.database.query(sql("update users set role = 'owner' where id = $1"), [owner.id])
+    expect(await accept(invite.token)).toBe(200)
+  })
+})
+
 describe('people', () => {
   test('are listed by page and by e-mail address, in both spellings of an array', async () => {
     const [one, two] = [await newUser(), await newUser()]

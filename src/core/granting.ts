@@ -14,6 +14,10 @@ export function requireGrantable(grant: Grant, permissions: Iterable<string>): v
   if (beyond.length > 0) throw apiError('beyond_own_permissions', { permissions: beyond })
 }
 
+/** Do these permissions hold all of those, whichever of them implies which? */
+export const coversAll = (held: ReadonlySet<string>, wanted: Iterable<string>): boolean =>
+  impliedScopes([...wanted]).every(scope => holdsScope(held, scope))
+
 export type GivenKey = { readonly ownerUserId: string | null; readonly scopes: readonly string[] }
 
 /**

@@ -9,6 +9,7 @@ import { describeActor } from '#storage/actors.ts'
 import { appendAuditLog } from '#storage/audit-logs.ts'
 import { type AuthSubject, recordAuthEvent } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
+import { withdrawUnbacked } from './invite-senders.ts'
 import type { PlatformParts } from './platform.ts'
 
 /** From where a request came. */
@@ -66,11 +67,20 @@ export function change<Answer>(
 ): Promise<Answer> {
   return database.transaction(async tx => {
     const { answer, audit, affects } = await work(tx)
-    for (const entry of audit) await record(tx, caller, entry, wallClock())
+    const organization = organizationOf(caller)
+    // Whatever concerns all keys of the organization may have taken somebody's right to what they sent
+    const concernsAll = affects.some(([kind, id]) => kind === 'organization' && id === organization)
+    const withdrawn = concernsAll ? await withdrawUnbacked(tx, organization, new Date(wallClock())) : []
+    for (const entry of [...audit, ...withdrawn]) await record(tx, caller, entry, wallClock())
     // Last, because it takes a lock that is held until the commit
     for (const [kind, id] of affects) await recordAuthEvent(tx, kind, id)
     return answer
   })
+}
+
+function organizationOf(caller: Caller | Newcomer | System): OrganizationId {
+  if ('system' in caller) return caller.system.organizationId
+  return 'session' in caller ? caller.session.organizationId : caller.grant.organizationId
 }
 
 /** One entry, for a change whose transaction is not ours. */

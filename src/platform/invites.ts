@@ -1,6 +1,7 @@
 /**
  * Invitations. The token is 256 random bits that are shown once; whoever brings it back becomes a member. That one call is
- * open to everybody, so it says the same about every token that does not work, and guessing one is hopeless.
+ * open to everybody, so it says the same about every token that does not work, and guessing one is hopeless. What it gives is
+ * never more than whoever sent it may give at that moment: invite-senders.ts.
  */
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
@@ -20,7 +21,7 @@ import {
   listInvites,
   lockInvite,
   markAccepted,
-  withdrawInvite,
+  withdrawInvites,
 } from '#storage/invites.ts'
 import { lockOrganization, organizationName } from '#storage/organizations.ts'
 import { insertMemberships } from '#storage/project-users.ts'
@@ -29,6 +30,7 @@ import { activeProject } from './active-project.ts'
 import { change } from './change.ts'
 import type { Handlers } from './handler.ts'
 import { invitePage } from './invite-page.ts'
+import { mayStillSend } from './invite-senders.ts'
 import { queueMail } from './mail/queue-mail.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'
 import type { PlatformParts } from './platform.ts'
@@ -61,6 +63,7 @@ export const inviteHandlers: Handlers<typeof invites> = {
       const row = await insertInvite(tx, {
         id: newId('invite'),
         organizationId,
+        invitedBy: grant.userId,
         email: body.email,
         role: body.role,
         projects,
@@ -87,7 +90,7 @@ export const inviteHandlers: Handlers<typeof invites> = {
     return change(parts, call, async tx => {
       const row = existing(await lockInvite(tx, organizationId, id))
       if (row.accepted_at !== null) throw acceptedAlready()
-      await withdrawInvite(tx, id)
+      await withdrawInvites(tx, [id])
       return {
         answer: { id, object: 'organization.invite.deleted', deleted: true },
         audit: [{ type: 'invite.deleted', resourceId: id }],
@@ -108,6 +111,7 @@ export const inviteHandlers: Handlers<typeof invites> = {
     const caller = { source, session: { organizationId, user: { id, email } } }
     return change(parts, caller, async tx => {
       const invite = usable(await lockInvite(tx, organizationId, found.id), wallClock())
+      if (!(await mayStillSend(tx, invite))) throw apiError('invite_invalid')
       const member = await insertMember(tx, { id, organizationId, name: body.name, email, role })
       if (!member) throw memberAlready(email)
       await insertMemberships(tx, organizationId, id, invite.projects)

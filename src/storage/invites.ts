@@ -1,6 +1,6 @@
 /** Invitations. Of the token that accepts one, only the SHA-256 is kept. */
 
-import type { OrganizationId } from '#contract/ids.ts'
+import type { OrganizationId, UserId } from '#contract/ids.ts'
 import type { InviteProject } from '#contract/invites.ts'
 import type { OrganizationRole } from '#core/roles.ts'
 import { only, type Queryable, sql } from './database.ts'
@@ -12,12 +12,14 @@ export type InviteRow = {
   email: string
   role: OrganizationRole
   projects: InviteProject[]
+  /** The person whose key sent it. */
+  invited_by: UserId | null
   created_at: Date
   expires_at: Date
   accepted_at: Date | null
 }
 
-const columns = `invites.id, invites.organization_id, invites.email, invites.role, invites.projects,
+const columns = `invites.id, invites.organization_id, invites.email, invites.role, invites.projects, invites.invited_by,
   invites.created_at, invites.expires_at, invites.accepted_at`
 const inOrganization = (row: string): string => `${row}.organization_id = $1 and ${row}.deleted_at is null`
 // One that was withdrawn since the page before still says where the next one begins
@@ -74,16 +76,17 @@ export async function isInvitePending(
 
 export type NewInvite = Pick<InviteRow, 'id' | 'email' | 'role'> & {
   readonly organizationId: OrganizationId
+  readonly invitedBy: UserId | null
   readonly projects: readonly InviteProject[]
   readonly tokenHash: Buffer
   readonly expiresAt: Date
 }
 
 export async function insertInvite(tx: Queryable, invite: NewInvite): Promise<InviteRow> {
-  const text = `insert into invites (id, organization_id, email, role, projects, token_hash, expires_at)
-    values ($1, $2, $3, $4, $5, $6, $7) returning ${columns}`
-  const { id, organizationId, email, role, projects, tokenHash, expiresAt } = invite
-  const values = [id, organizationId, email, role, JSON.stringify(projects), tokenHash, expiresAt]
+  const text = `insert into invites (id, organization_id, email, role, projects, token_hash, expires_at, invited_by)
+    values ($1, $2, $3, $4, $5, $6, $7, $8) returning ${columns}`
+  const { id, organizationId, email, role, projects, tokenHash, expiresAt, invitedBy } = invite
+  const values = [id, organizationId, email, role, JSON.stringify(projects), tokenHash, expiresAt, invitedBy]
   return only(await tx.query<InviteRow>(sql(text), values))
 }
 
@@ -91,6 +94,16 @@ export async function markAccepted(tx: Queryable, id: string, at: Date): Promise
   await tx.query(sql('update invites set accepted_at = $2 where id = $1'), [id, at])
 }
 
-export async function withdrawInvite(tx: Queryable, id: string): Promise<void> {
-  await tx.query(sql('update invites set deleted_at = now() where id = $1'), [id])
+/** Those that a person sent and nobody has accepted. */
+export function pendingInvites(database: Queryable, organization: OrganizationId, now: Date): Promise<InviteRow[]> {
+  const text = `select ${columns} from invites where ${inOrganization('invites')} and accepted_at is null
+    and expires_at > $2 and invited_by is not null order by created_at, id`
+  return database.query<InviteRow>(sql(text), [organization, now])
+}
+
+/** @returns those that nobody accepted meanwhile */
+export async function withdrawInvites(tx: Queryable, ids: readonly string[]): Promise<string[]> {
+  const text = `update invites set deleted_at = now() where id = any($1) and accepted_at is null and deleted_at is null
+    returning id`
+  return (await tx.query<{ id: string }>(sql(text), [ids])).map(({ id }) => id)
 }
