@@ -347,9 +347,12 @@ describe('the URL', () => {
   })
 
   test('is one that a proxy of the environment may stand before', async () => {
-    const env = { HTTPS_PROXY: 'http://proxy.example:3128' }
-    const found = await only({ key: await live(), url: await deadUrl(), env })
-    expect(found).toContain('HTTPS_PROXY is set')
+    for (const url of [await deadUrl(), `${gateway.url}/v1`]) {
+      const env = { OPENAI_API_KEY: await live(), HTTP_PROXY: 'http://proxy.example:3128' }
+      const { stdout } = await runCli(['doctor', '--json', '--base-url', url], { env })
+      const found = (JSON.parse(stdout).data as Found[]).find(({ name }) => name === 'proxy')
+      expect(found).toMatchObject({ outcome: 'warning', proof: expect.stringContaining('HTTP_PROXY is set') })
+    }
   })
 
   test('holds the key', async () => {

@@ -165,7 +165,22 @@ describe('sending', () => {
       failure: expect.stringContaining('no such person'),
     })
     const { json } = await platform.send(platform.first.adminKey, 'GET', '/v1/platform/status')
-    expect(json.mail).toEqual({ failed: 1 })
+    expect(json.mail).toMatchObject({ failed: 1 })
+  })
+
+  test('the status counts the organizations none of whose owners can be reached', async () => {
+    const unreached = async (): Promise<number> => {
+      const { json } = await platform.send(platform.first.adminKey, 'GET', '/v1/platform/status')
+      return json.mail.organizations_unreached
+    }
+    await query("update users set email = null where role = 'owner'")
+    expect(await unreached()).toBe(2)
+    const { organizationId } = platform.other
+    await query("update users set email = 'owner@example.com' where organization_id = $1", [organizationId])
+    expect(await unreached()).toBe(1)
+    await query('update users set removed_at = now() where organization_id = $1', [organizationId])
+    expect(await unreached()).toBe(2)
+    await query('update users set removed_at = null, email = null where organization_id = $1', [organizationId])
   })
 
   test('a server that is away, or takes the password for wrong, is tried again, until it is too often', async () => {

@@ -37,7 +37,11 @@ export const serverStatus = z
     models: z.record(z.string(), z.object({ status: z.string(), percent: z.number().optional() })),
     credit: z.object({ available_usd: usdText, reserved_usd: usdText }),
     ledger: z.object({ findings: z.int().describe('What of the money does not add up.') }),
-    mail: z.object({ failed: z.int().describe('Given up within the last day.') }),
+    mail: z.object({
+      set_up: z.boolean(),
+      failed: z.int().describe('Given up within the last day.'),
+      organizations_unreached: z.int().describe('None of whose owners has an e-mail address.'),
+    }),
   })
   .meta({ id: 'ServerStatus' })
 export type ServerStatus = z.output<typeof serverStatus>

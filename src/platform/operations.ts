@@ -7,7 +7,7 @@ import { BackupRefused } from '#storage/backup-format.ts'
 import { readCredit } from '#storage/credits.ts'
 import type { Queryable } from '#storage/database.ts'
 import { countLedgerFindings } from '#storage/ledger-verification.ts'
-import { countFailedMails } from '#storage/mails.ts'
+import { countFailedMails, countUnreachedOrganizations } from '#storage/mails.ts'
 import { operatorOrganization } from '#storage/organizations.ts'
 import { record } from './change.ts'
 import type { Handlers } from './handler.ts'
@@ -16,14 +16,18 @@ import type { PlatformParts } from './platform.ts'
 import type { KeyCaller } from './setting-place.ts'
 
 export const operationHandlers: Handlers<typeof operations> = {
-  async status({ database, status }, { grant }) {
+  async status({ database, status, mail }, { grant }) {
     const { available, reserved } = await readCredit(database, grant.organizationId)
     return {
       ...(await status()),
       object: 'platform.status',
       credit: { available_usd: formatUsd(available), reserved_usd: formatUsd(reserved) },
       ledger: { findings: await countLedgerFindings(database) },
-      mail: { failed: await countFailedMails(database) },
+      mail: {
+        set_up: mail !== undefined,
+        failed: await countFailedMails(database),
+        organizations_unreached: await countUnreachedOrganizations(database),
+      },
     }
   },
 

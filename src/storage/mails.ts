@@ -122,3 +122,10 @@ export async function ownerAddresses(database: Queryable, organization: Organiza
   const rows = await database.query<{ email: string }>(sql(text), [organization])
   return rows.map(({ email }) => email)
 }
+
+/** Those that nobody can be told anything about. */
+export async function countUnreachedOrganizations(database: Queryable): Promise<number> {
+  const text = `select count(*) as count from organizations o where not exists (select from users u
+    where u.organization_id = o.id and u.role = 'owner' and u.removed_at is null and u.email is not null)`
+  return Number(only(await database.query<{ count: bigint }>(sql(text))).count)
+}

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { version } from '#src/version.ts'
 import { checkNode } from '../doctor/machine.ts'
+import { checkProxy } from '../doctor/proxy.ts'
 import { type Api, adminKey, list, type RunOptions, refuse, runCli, runOn, startApi } from '../testing.ts'
 
 const status = {
@@ -16,7 +17,7 @@ const status = {
   journal: { waiting: 0, bytes: 0, refusal: null, last_error: null, rejected: 0 },
   cluster: { nodes: 1, rate_limits: 'memory' },
   ledger: { findings: 0 },
-  mail: { failed: 0 },
+  mail: { set_up: true, failed: 0, organizations_unreached: 0 },
 }
 const model = { name: 'tinyllama', price: {}, local: { status: 'ready', percent: null } }
 const host = { name: 'openai', base_url: 'https://api.example/v1', credential_hint: '…abcd' }
@@ -107,6 +108,12 @@ const broken: [name: string, outcome: string, changes: Routes, mend: string][] =
     'one REDIS_URL',
   ],
   [
+    'mail',
+    'warning',
+    { 'GET /v1/platform/status': { ...status, mail: { ...status.mail, organizations_unreached: 1 } } },
+    '--role owner',
+  ],
+  [
     'models',
     'warning',
     { 'GET /v1/platform/models': list([{ ...model, local: { status: 'absent' } }]) },
@@ -166,6 +173,50 @@ test('a cli.json that others can read is found', async () => {
   chmodSync(file, 0o644)
   const { of } = await doctor(api, { env: { KEYHOUSE_DATA_DIR: home } })
   expect([of('cli.json').outcome, of('cli.json').mend]).toEqual(['wrong', expect.stringContaining('chmod 600')])
+})
+
+test('without a mail server nobody is asked for an address', async () => {
+  const mail = { set_up: false, failed: 0, organizations_unreached: 1 }
+  const { of } = await doctor(await healthy({ 'GET /v1/platform/status': { ...status, mail } }))
+  expect(of('mail')).toMatchObject({ outcome: 'ok', proof: 'none is sent: no mail server is set up' })
+})
+
+test('a proxy of the environment is told, whichever way it is spelled, and its password is not', async () => {
+  for (const name of ['http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY']) {
+    const { of, code } = await doctor(await healthy(), { env: { [name]: 'http://ada:secret@proxy.example:3128/' } })
+    expect([code, of('proxy').outcome]).toEqual([0, 'warning'])
+    expect(of('proxy').proof).toMatch(new RegExp(`^${name} is set: .* through http://proxy\\.example:3128$`))
+    expect(of('proxy').mend).toContain('add 127.0.0.1 to NO_PROXY')
+  }
+  const down = await runCli(['doctor', '--json', '--url', 'https://127.0.0.1:1'], {
+    env: { https_proxy: 'proxy:1' },
+    home,
+  })
+  expect(down.stdout).toContain('https_proxy is set')
+})
+
+const spared: [noProxy: string, url: string, outcome: string][] = [
+  ['127.0.0.1', 'http://127.0.0.1:8484', 'ok'],
+  ['a.example, 127.0.0.1:8484', 'http://127.0.0.1:8484', 'ok'],
+  ['127.0.0.1:80', 'http://127.0.0.1:8484', 'warning'],
+  ['*', 'http://keyhouse.example', 'ok'],
+  ['example', 'http://keyhouse.EXAMPLE', 'ok'],
+  ['.keyhouse.example', 'http://keyhouse.example:80', 'ok'],
+  ['*.example', 'http://keyhouse.example', 'ok'],
+  ['house.example', 'http://keyhouse.example', 'warning'],
+  ['::1', 'http://[::1]:8484', 'ok'],
+  ['[::1]:8484', 'http://[::1]:8484', 'ok'],
+  ['', 'http://127.0.0.1:8484', 'warning'],
+  [' , ', 'http://127.0.0.1:8484', 'warning'],
+]
+test.each(spared)('NO_PROXY=%s for %s: %s', (list, url, outcome) => {
+  expect(checkProxy(new URL(url), { HTTP_PROXY: 'http://proxy:1', NO_PROXY: list }).outcome).toBe(outcome)
+  expect(checkProxy(new URL(url), { HTTP_PROXY: 'http://proxy:1', no_proxy: list }).outcome).toBe(outcome)
+})
+
+test('a proxy for the other protocol is none', () => {
+  expect(checkProxy(new URL('http://127.0.0.1'), { HTTPS_PROXY: 'http://proxy:1' }).outcome).toBe('ok')
+  expect(checkProxy(new URL('https://127.0.0.1'), { http_proxy: 'http://proxy:1' }).outcome).toBe('ok')
 })
 
 test('an old Node is told to be replaced', () => {

@@ -10,6 +10,7 @@ import { asksForCaller, type CallerOptions, diagnoseCaller } from '../doctor/cal
 import type { Check } from '../doctor/check.ts'
 import { checkAccessFile, checkDisk, checkNode } from '../doctor/machine.ts'
 import { lookInside, nothingSeen } from '../doctor/platform.ts'
+import { checkProxy } from '../doctor/proxy.ts'
 import { reach } from '../doctor/reach.ts'
 import { CliError } from '../exit.ts'
 import { type FoundServer, findServer, type ServerOptions } from '../find-server.ts'
@@ -30,7 +31,7 @@ type DoctorOptions = ServerOptions & CallerOptions & { json?: true }
 async function run(options: DoctorOptions, terminal: Terminal): Promise<void> {
   if (asksForCaller(options)) return report(await diagnoseCaller(options, terminal), options, terminal)
   const server = findServer(options, terminal)
-  report(await diagnose(server, terminal.now()), options, terminal, server.url)
+  report(await diagnose(server, terminal), options, terminal, server.url)
 }
 
 function report(checks: readonly Check[], { json }: DoctorOptions, terminal: Terminal, url?: string): void {
@@ -41,12 +42,13 @@ function report(checks: readonly Check[], { json }: DoctorOptions, terminal: Ter
   note(terminal, 'Nothing is wrong.')
 }
 
-async function diagnose(server: FoundServer, nowMs: number): Promise<Check[]> {
-  const { checks, isKeyhouse } = await reach(server, nowMs)
+async function diagnose(server: FoundServer, { now, env }: Terminal): Promise<Check[]> {
+  const { checks, isKeyhouse } = await reach(server, now())
   // A key is sent to a Keyhouse only, not to whatever else listens there
   const inside = isKeyhouse ? await lookInside(server) : nothingSeen
   const disk = await checkDisk(server, inside.dataDir ?? server.dataDir)
-  return [checkNode(), ...checks, checkAccessFile(server.accessFile), ...inside.checks, disk]
+  const proxy = checkProxy(new URL(server.url), env)
+  return [checkNode(), ...checks, proxy, checkAccessFile(server.accessFile), ...inside.checks, disk]
 }
 
 const marks = {

@@ -2,6 +2,7 @@
 import { isCertificateCode } from '../failures.ts'
 import { type Answered, askAt, isKeyhouse, type Unanswered } from './answer.ts'
 import { type Check, ok, warning, wrong } from './check.ts'
+import { checkProxy } from './proxy.ts'
 
 /** `url` is the base URL to go on with, such as http://127.0.0.1:8484/v1; undefined where no Keyhouse was found. */
 export type FoundBase = { readonly checks: readonly Check[]; readonly url: string | undefined }
@@ -17,14 +18,15 @@ export async function checkBaseUrl(text: string, from: string, env: NodeJS.Proce
     const mend = 'Revoke that key, which logs have seen, and send the new one in the Authorization header only.'
     return lost(wrong('base url', 'there is a key in the URL', mend))
   }
+  const proxy = checkProxy(url, env)
   const server = url.origin + url.pathname.replace(/\/+$/, '').replace(/\/v1(?:\/.*)?$/, '')
   const live = await askAt(`${server}/health/live`)
-  if ('failure' in live) return lost(await whyNot(url, live, env))
-  if (!isKeyhouse(live)) return lost(await whatElse(url, live))
-  return { checks: [checkPath(url, server, from), ...checkTransport(url)], url: `${server}/v1` }
+  if ('failure' in live) return lost(await whyNot(url, live), proxy)
+  if (!isKeyhouse(live)) return lost(await whatElse(url, live), proxy)
+  return { checks: [checkPath(url, server, from), proxy, ...checkTransport(url)], url: `${server}/v1` }
 }
 
-const lost = (check: Check): FoundBase => ({ checks: [check], url: undefined })
+const lost = (...checks: readonly Check[]): FoundBase => ({ checks, url: undefined })
 
 /** A key that stands in it is not shown. */
 const shown = (text: string): string => text.replaceAll(/sk-[\w-]+/g, 'sk-****').slice(0, 200)
@@ -58,12 +60,12 @@ const reasons: Readonly<Record<string, readonly [proof: string, mend: string]>> 
   TIMEOUT: ['no answer came in time', 'A firewall or proxy in between may swallow it: try from the server itself.'],
 }
 
-async function whyNot(url: URL, { failure }: Unanswered, env: NodeJS.ProcessEnv): Promise<Check> {
+async function whyNot(url: URL, { failure }: Unanswered): Promise<Check> {
   const { code, reason } = failure
   const other = await otherProtocol(url)
   if (other) return other
   const [proof, mend] = reasons[code] ?? certificateReason(code, reason) ?? [reason, nothingThere]
-  return wrong('base url', `${url.origin}: ${proof}`, `${mend}${proxyHint(env)}`)
+  return wrong('base url', `${url.origin}: ${proof}`, mend)
 }
 
 function certificateReason(code: string, reason: string): readonly [string, string] | undefined {
@@ -71,13 +73,6 @@ function certificateReason(code: string, reason: string): readonly [string, stri
   const mend =
     'Call it by the name in the certificate; for a CA of your own set NODE_EXTRA_CA_CERTS (Python: SSL_CERT_FILE).'
   return [`its certificate is not accepted (${reason})`, mend]
-}
-
-function proxyHint(env: NodeJS.ProcessEnv): string {
-  const name = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy'].find(
-    key => env[key],
-  )
-  return name === undefined ? '' : ` ${name} is set: clients may go through that proxy; NO_PROXY takes this host out.`
 }
 
 /** What does not answer in one protocol may speak the other. */

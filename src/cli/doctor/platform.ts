@@ -104,7 +104,13 @@ function checkLedger({ ledger: { findings } }: Status): Check {
   return wrong('ledger', `${count(findings)} things do not add up`, 'keyhouse ledger verify --full')
 }
 
-function checkMail({ mail: { failed } }: Status): Check {
+function checkMail({ mail: { set_up, failed, organizations_unreached: unreached } }: Status): Check {
+  if (failed === 0 && !set_up) return ok('mail', 'none is sent: no mail server is set up')
+  if (failed === 0 && unreached > 0) {
+    const whose = unreached === 1 ? 'one organization' : `${count(unreached)} organizations`
+    const proof = `none of the owners of ${whose} has an e-mail address: alerts, budgets and leaked keys are told to nobody`
+    return warning('mail', proof, 'keyhouse invites create YOU@EXAMPLE.COM --role owner')
+  }
   if (failed === 0) return ok('mail', 'none was given up in the last day')
   return warning('mail', `${count(failed)} were given up in the last day`, 'keyhouse mail list --state failed')
 }
