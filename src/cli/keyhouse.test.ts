@@ -7,9 +7,12 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import type { Command } from 'commander'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { makeKey } from '#core/key-format.ts'
-import { type Api, adminKey, list, refuse, runCli, runOn, startApi } from './testing.ts'
+import { wholeProgram } from './keyhouse.ts'
+import { isNoun, verbOf } from './noun-alone.ts'
+import { type Api, adminKey, list, refuse, runCli, runOn, startApi, terminalFor } from './testing.ts'
 
 const repository = join(import.meta.dirname, '..', '..')
 const project = {
@@ -46,7 +49,7 @@ describe('the exit code', () => {
   test.each([
     [['projects', 'list', '--no-such-flag']],
     [['project', 'list']],
-    [['keys']],
+    [['keys', 'lst']],
     [[]],
     [['keys', 'create', '--expires', 'soon']],
     [['keys', 'create', '--admin', '--test']],
@@ -124,6 +127,50 @@ describe('for people', () => {
   test('a mistyped command is guessed', async () => {
     const { stderr } = await runCli(['modles', 'list'])
     expect(stderr).toContain('(Did you mean models?)')
+  })
+
+  test('every noun alone shows what there is, and says so in its help', async () => {
+    const program = await wholeProgram(terminalFor({}))
+    const below = (command: Command): Command[] => command.commands.flatMap(one => [one, ...below(one)])
+    const alone = below(program)
+      .filter(isNoun)
+      .map(noun => {
+        const words = noun.parent === program ? [noun.name()] : [noun.parent?.name() ?? '', noun.name()]
+        return { words, verb: verbOf(noun) }
+      })
+    expect(alone.length).toBeGreaterThan(20)
+    const empty = await startApi({})
+    for (const { words, verb } of alone) {
+      const name = words.join(' ')
+      expect([name, verb?.name()]).toEqual([name, expect.stringMatching(/^(show|list|verify)$/)])
+      const [ran, meant] = [await runOn(empty, words), await runOn(empty, [...words, verb?.name() ?? ''])]
+      expect([name, ran.stderr.replace(/req_\d+/, ''), ran.code]).toEqual([
+        name,
+        meant.stderr.replace(/req_\d+/, ''),
+        meant.code,
+      ])
+      const misspelt = await runOn(empty, [...words, '--jsn'])
+      expect([name, misspelt.code, misspelt.stderr]).toEqual([
+        name,
+        2,
+        expect.stringContaining("unknown option '--jsn'"),
+      ])
+      expect((await runCli([...words, '--help'])).stdout).toContain(`Without a command: ${verb?.name()}.`)
+    }
+    await empty.close()
+  })
+
+  test('a mistyped verb is guessed, and not taken for a word of the verb that a noun alone stands for', async () => {
+    for (const words of ['keys lst', 'credits ad', 'jobs rn', 'ledger verfy']) {
+      const { code, stderr } = await runCli(words.split(' '))
+      expect([words, code, stderr]).toEqual([
+        words,
+        2,
+        expect.stringMatching(/unknown command '\w+'\n\(Did you mean \w+\?\)/),
+      ])
+    }
+    const { stderr } = await runOn(api, ['projects', 'users', 'proj_1'])
+    expect(stderr).toContain('/v1/organization/projects/proj_1/users')
   })
 
   test('help is on stdout and no failure', async () => {

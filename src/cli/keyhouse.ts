@@ -2,10 +2,12 @@
  * `keyhouse`: a table of commands, each loaded when it is asked for. A client of the server's API like any other; only
  * `start` brings the server itself along.
  *
- * Promises to scripts: with --json one document on stdout and nothing else there; exit codes as in exit.ts.
+ * Promises to scripts: with --json one document on stdout and nothing else there; exit codes as in exit.ts. A noun alone shows
+ * what there is, and changes nothing: noun-alone.ts.
  */
 import { Command, CommanderError } from 'commander'
 import { CliError, exitCodes } from './exit.ts'
+import { tellVerbs, withVerb } from './noun-alone.ts'
 import { note, processTerminal, style, type Terminal } from './terminal.ts'
 
 type Definition = { define(command: Command, terminal: Terminal): void }
@@ -64,7 +66,7 @@ export async function exitCodeOf(argv: readonly string[], terminal: Terminal): P
   try {
     const words = aliased(argv)
     const program = await defineProgram(words, terminal)
-    await program.parseAsync(words, { from: 'user' })
+    await program.parseAsync(withVerb(program, words), { from: 'user' })
     return exitCodes.ok
   } catch (error) {
     // commander has said it already, and help that was asked for is no failure
@@ -74,6 +76,13 @@ export async function exitCodeOf(argv: readonly string[], terminal: Terminal): P
     return exitCodes[error.reason]
   }
 }
+
+/** Everything that there is to be asked for. */
+export const wholeProgram = (terminal: Terminal): Promise<Command> =>
+  defineProgram(
+    commands.map(({ name }) => name),
+    terminal,
+  )
 
 async function defineProgram(argv: readonly string[], terminal: Terminal): Promise<Command> {
   const program = new Command('keyhouse')
@@ -91,6 +100,7 @@ async function defineProgram(argv: readonly string[], terminal: Terminal): Promi
     const command = program.command(name).description(about)
     // The others are here by name only, for the list that --help shows
     if (argv.includes(name)) (await load()).define(command, terminal)
+    tellVerbs(command)
   }
   return program
 }

@@ -13,7 +13,7 @@ const path = '/v1/organization/certificates'
 const pathOf = (id: string): string => `${path}/${encodeURIComponent(id)}`
 
 export function define(command: Command, terminal: Terminal): void {
-  const list = command.command('list', { isDefault: true }).description('all certificates, and which are active')
+  const list = command.command('list').description('all certificates, and which are active')
   onServer(ofEither(list), terminal, listCertificates)
   const upload = command
     .command('upload')

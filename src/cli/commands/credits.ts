@@ -9,7 +9,7 @@ import { print, printJson, type Terminal } from '../terminal.ts'
 import type { CreditBalance, CreditGrant } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  const read = command.command('show', { isDefault: true }).description('what the organization has left')
+  const read = command.command('show').description('what the organization has left')
   onServer(read, terminal, showCredit)
   const list = command
     .command('list')

@@ -6,7 +6,7 @@ import { print, printJson, type Terminal } from '../terminal.ts'
 import type { DataRetention, RetentionType } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  const show = command.command('show', { isDefault: true }).description('what is set')
+  const show = command.command('show').description('what is set')
   onServer<ProjectOption>(ofEither(show), terminal, async ({ client, options }) => {
     const { path, name } = await eitherPlace(client, options.project)
     say(terminal, options, name, await client.get<DataRetention>(`${path}/data_retention`))

@@ -8,7 +8,7 @@ import { print, printJson, type Terminal } from '../terminal.ts'
 import type { HostedToolPermissions } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  const show = command.command('show', { isDefault: true }).description('each tool, and whether it is enabled')
+  const show = command.command('show').description('each tool, and whether it is enabled')
   onServer(ofProject(show), terminal, showTools)
   const enable = command.command('enable').description('calls may name these').argument('<tools...>', 'as web_search')
   onServer(ofProject(enable), terminal, setTools(true))

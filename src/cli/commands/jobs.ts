@@ -9,7 +9,7 @@ import { printJson } from '../terminal.ts'
 import type { Job, JobRun } from '../wire.ts'
 
 export function define(command: Command, terminal: Parameters<typeof onServer>[1]): void {
-  onServer(command.command('list', { isDefault: true }).description('every job, and how it went'), terminal, listJobs)
+  onServer(command.command('list').description('every job, and how it went'), terminal, listJobs)
   const run = command.command('run').description('run a job now; exits with 1 when it failed').argument('<name>')
   onServer(run, terminal, runJob)
 }

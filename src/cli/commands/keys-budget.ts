@@ -10,13 +10,13 @@ import { print, type Terminal } from '../terminal.ts'
 import type { KeyBudget } from '../wire.ts'
 
 export function defineBudget(command: Command, terminal: Terminal): void {
-  const verb = (name: string, about: string, isDefault = false): Command =>
+  const verb = (name: string, about: string): Command =>
     command
-      .command(name, { isDefault })
+      .command(name)
       .description(about)
       .argument('<id>', 'key_…, as `keyhouse keys list` shows it')
       .option('--project <id>', 'the project that it belongs to; found when not given')
-  onServer(verb('show', 'the budget, and what is left of it', true), terminal, showBudget)
+  onServer(verb('show', 'the budget, and what is left of it'), terminal, showBudget)
   const set = verb('set', 'what it has spent in the period stands')
     .argument('<usd>', 'dollars, as in 50 or 12.50')
     .addOption(budgetPeriod('--period <period>'))

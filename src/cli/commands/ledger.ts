@@ -12,7 +12,7 @@ import type { LedgerVerification } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
   const verify = command
-    .command('verify', { isDefault: true })
+    .command('verify')
     .description('check ledger, grants, leases and spend windows; exits with 1 when something does not add up')
     .option('--full', 'from the first transaction on, which may take minutes; else what is new')
   onServer(verify, terminal, verifyLedger)

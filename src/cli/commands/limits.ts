@@ -14,7 +14,7 @@ import { allOption, showOfModels } from '../test-models.ts'
 import type { RateLimit, UsageTier } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  const list = command.command('list', { isDefault: true }).description('the limits that hold, model by model')
+  const list = command.command('list').description('the limits that hold, model by model')
   onServer(ofAny(list.option(...allOption)), terminal, listLimits)
   const set = withModel(command.command('set').description('set limits of a model; they cannot exceed those above'))
   for (const [option, about] of Object.values(options)) set.option(`--${option} <n>`, about)

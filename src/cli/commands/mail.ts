@@ -14,7 +14,7 @@ type ListOptions = { state?: string; after?: string }
 
 export function define(command: Command, terminal: Terminal): void {
   const list = command
-    .command('list', { isDefault: true })
+    .command('list')
     .description(`the newest ${limit}`)
     .addOption(new Option('--state <state>', 'only these').choices(['queued', 'held', 'sent', 'failed']))
     .option('--after <id>', 'older than this one: the next page')

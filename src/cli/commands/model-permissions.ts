@@ -6,7 +6,7 @@ import { print, printJson, type Terminal } from '../terminal.ts'
 import type { ModelPermissions } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  const show = command.command('show', { isDefault: true }).description('which models the project may call')
+  const show = command.command('show').description('which models the project may call')
   onServer(ofProject(show), terminal, showPermissions)
   const allow = command
     .command('allow')

@@ -11,7 +11,7 @@ import { print, printJson, type Terminal } from '../terminal.ts'
 import type { SpendAlert } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  const list = command.command('list', { isDefault: true }).description('the amounts and who is told')
+  const list = command.command('list').description('the amounts and who is told')
   onServer(ofEither(list), terminal, listAlerts)
   const add = command
     .command('add')

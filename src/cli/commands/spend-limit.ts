@@ -9,7 +9,7 @@ import { print, printJson, type Terminal } from '../terminal.ts'
 import type { Spend, SpendLimit } from '../wire.ts'
 
 export function define(command: Command, terminal: Terminal): void {
-  const show = command.command('show', { isDefault: true }).description('the limit, and what is left of it')
+  const show = command.command('show').description('the limit, and what is left of it')
   onServer(ofEither(show), terminal, showLimit)
   const set = command
     .command('set')
