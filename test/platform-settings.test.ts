@@ -44,6 +44,12 @@ async function everything<Item>(pages: AsyncIterable<Item>): Promise<Item[]> {
 describe('rate limits', () => {
   const model = 'tinyllama-1.1b-chat'
 
+  test('of a model that is not there are refused with its name', async () => {
+    const path = `/projects/${await newProject()}/rate_limits/rl-misspelt`
+    const { status, json } = await ask('POST', path, { max_requests_per_1_minute: 5 })
+    expect([status, json.error.message]).toEqual([404, expect.stringContaining('model: `misspelt`')])
+  })
+
   test('any of the six can be set, and stays while others are set', async () => {
     const path = `/projects/${await newProject()}/rate_limits/rl-${model}`
     const first = await ask('POST', path, { max_images_per_1_minute: 5, max_requests_per_1_day: 100 })

@@ -141,3 +141,15 @@ describe('keys create --env', () => {
     mkdirSync(folder)
   })
 })
+
+test('a file that cannot be one is refused before a key is made', async () => {
+  for (const given of [join(folder, 'x'.repeat(300)), join(folder, 'a\u0000b'), '/dev/null', folder]) {
+    const { code, stderr } = await runOn(api, ['keys', 'create', '--env', given])
+    expect([given, code, stderr]).toEqual([
+      given,
+      2,
+      expect.stringMatching(/^error: '.*' cannot be (read|written): .+\n$/),
+    ])
+  }
+  expect(api.asked.filter(({ method }) => method === 'POST')).toEqual([])
+})

@@ -4,7 +4,7 @@
  */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { appendFile, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
+import { appendFile, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { CliError, messageOf, wrongUsage } from './exit.ts'
 
@@ -38,23 +38,24 @@ export async function openEnvFile(given: string, name: string): Promise<EnvFile>
 /** Where links lead: the link stays, and what it names is written. A file that is not there yet needs its folder. */
 async function targetOf(given: string): Promise<string> {
   const path = resolve(given)
-  const real = await realpath(path).catch(missingAsUndefined)
+  const unreadable = (error: NodeJS.ErrnoException): undefined => {
+    if (error.code !== 'ENOENT') throw wrongUsage(`'${given}' cannot be written: ${messageOf(error)}.`)
+  }
+  const real = await realpath(path).catch(unreadable)
   if (real !== undefined) return real
-  const folder = await realpath(dirname(path)).catch(missingAsUndefined)
+  const folder = await realpath(dirname(path)).catch(unreadable)
   if (folder === undefined) throw wrongUsage(`${given} cannot be written: there is no folder ${dirname(path)}.`)
   return join(folder, basename(path))
 }
 
-function missingAsUndefined(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT') throw error
-}
-
 async function read(path: string, given: string): Promise<string> {
   try {
+    // A device has no end
+    if (!(await stat(path)).isFile()) throw new Error('it is no file')
     return await readFile(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return ''
-    throw wrongUsage(`${given} cannot be read: ${messageOf(error)}`)
+    throw wrongUsage(`'${given}' cannot be read: ${messageOf(error)}.`)
   }
 }
 

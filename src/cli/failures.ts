@@ -33,6 +33,8 @@ const listCommands: Record<string, string> = {
   project: 'projects list',
   provider: 'providers list',
   'role here': 'roles list',
+  'role of this organization': 'roles list',
+  'role of this project': 'roles list --project PROJECT',
   'service account in this project': 'service-accounts list --project PROJECT',
   'spend alert': 'spend-alerts list',
   'user in this group': 'groups users GROUP',

@@ -1,7 +1,7 @@
 /** Where a key lives: its id does not say whether it is an admin key, nor of which project. */
 import type { Client } from './client.ts'
 import { CliError } from './exit.ts'
-import { path } from './show.ts'
+import { onePart, path } from './show.ts'
 import type { Project } from './wire.ts'
 
 export const adminKeys = '/v1/organization/admin_api_keys'
@@ -28,7 +28,7 @@ async function findKey(client: Client, id: string, first: readonly string[]): Pr
   )
 }
 
-const keyPath = (folder: string, id: string): string => `${folder}/${encodeURIComponent(id)}`
+const keyPath = (folder: string, id: string): string => `${folder}/${onePart(id)}`
 
 async function exists(client: Client, path: string): Promise<boolean> {
   try {

@@ -173,6 +173,36 @@ describe('for people', () => {
     expect(stderr).toContain('/v1/organization/projects/proj_1/users')
   })
 
+  test.each([
+    ['users', 'remove', '..'],
+    ['projects', 'users', 'remove', 'proj_1', '.'],
+    ['groups', 'delete', ''],
+    ['keys', 'revoke', '..'],
+    ['providers', 'remove', ' '],
+    ['models', 'alias', '..', '--remove'],
+    ['certificates', 'delete', '..'],
+    ['spend-alerts', 'remove', '.'],
+    ['models', 'pull', '..'],
+  ])('a word that would lead elsewhere in a URL changes nothing: %j', async (...words) => {
+    const asked = api.asked.length
+    const { code, stderr } = await runOn(api, words)
+    expect([code, stderr]).toEqual([2, expect.stringContaining('is neither a name nor an id.')])
+    // Looking for the project is no change
+    expect(api.asked.slice(asked).filter(({ method }) => method !== 'GET')).toEqual([])
+  })
+
+  test('what was typed is repeated without what could move the cursor', async () => {
+    for (const words of [
+      ['keys', 'show', '\u001b[2Jx'],
+      ['keys', '\u001b[2Jx'],
+      ['usage', '--by', '\u001b[2Jx\u202e'],
+    ]) {
+      const { code, stderr } = await runOn(api, words)
+      expect([code === 0, stderr]).toEqual([false, expect.stringContaining('[2Jx')])
+      expect(['\u001b', '\u202e'].filter(control => stderr.includes(control))).toEqual([])
+    }
+  })
+
   test('help is on stdout and no failure', async () => {
     const { code, stdout } = await runCli(['--help'])
     expect(code).toBe(0)
@@ -263,6 +293,16 @@ describe('the real binary', () => {
     running.push(child)
     const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
     expect([code, stderr]).toEqual([1, expect.stringMatching(/^error: The output could not be written: ENOSPC.*\n$/)])
+  })
+
+  test.runIf(process.platform === 'linux')('ends with its code where nobody hears what it says', async () => {
+    const env = { ...process.env, KEYHOUSE_URL: api.url, KEYHOUSE_ADMIN_KEY: adminKey }
+    for (const deaf of ['2> /dev/full', '2>&1 | true; exit ${PIPESTATUS[0]}']) {
+      const line = `'${process.execPath}' bin/keyhouse.cjs keys lst ${deaf}`
+      const child = spawn('/bin/bash', ['-c', line], { env, cwd: repository, stdio: 'ignore' })
+      running.push(child)
+      expect([deaf, ...(await once(child, 'exit'))]).toEqual([deaf, 2, null])
+    }
   })
 
   test('ends at once when a long answer is refused', async () => {

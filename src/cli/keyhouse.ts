@@ -8,7 +8,7 @@
 import { Command, CommanderError } from 'commander'
 import { CliError, exitCodes } from './exit.ts'
 import { tellVerbs, withVerb } from './noun-alone.ts'
-import { note, processTerminal, style, type Terminal } from './terminal.ts'
+import { note, processTerminal, safeLines, style, type Terminal } from './terminal.ts'
 
 type Definition = { define(command: Command, terminal: Terminal): void }
 type CommandRow = { readonly name: string; readonly about: string; readonly load: () => Promise<Definition> }
@@ -93,7 +93,8 @@ async function defineProgram(argv: readonly string[], terminal: Terminal): Promi
     .enablePositionalOptions()
     .configureOutput({
       writeOut: text => terminal.stdout.write(text),
-      writeErr: text => terminal.stderr.write(text),
+      // It repeats what was typed, which somebody may have pasted
+      writeErr: text => terminal.stderr.write(safeLines(text)),
     })
     .showHelpAfterError('`--help` after any command says more.')
   for (const { name, about, load } of commands) {
@@ -110,5 +111,5 @@ const aliased = (argv: readonly string[]): string[] =>
 
 function explain({ message, requestId }: CliError, terminal: Terminal): void {
   const reference = requestId === undefined || message.includes(requestId) ? '' : ` [${requestId}]`
-  note(terminal, `${style(terminal, 'red', 'error:', terminal.stderr)} ${message}${reference}`)
+  note(terminal, `${style(terminal, 'red', 'error:', terminal.stderr)} ${safeLines(message)}${reference}`)
 }

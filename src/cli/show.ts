@@ -1,4 +1,5 @@
 /** How a command ends: with the API's own answer for machines, with a table or a sentence for people. */
+import { wrongUsage } from './exit.ts'
 import { type Column, table } from './table.ts'
 import { print, printJson, safeText, type Terminal } from './terminal.ts'
 
@@ -29,6 +30,12 @@ export const details = (thing: object): string =>
 const detailWidth = 24
 const detail = (value: unknown): string => (typeof value === 'object' ? JSON.stringify(value) : String(value))
 
-/** A path of the Administration API, each `…` a name or an id that somebody typed. */
+/** A path of the Administration API, each `…` a name or an id that somebody typed. @throws CliError where it can be neither */
 export const path = (parts: TemplateStringsArray, ...typed: readonly string[]): string =>
-  String.raw({ raw: parts }, ...typed.map(encodeURIComponent))
+  String.raw({ raw: parts }, ...typed.map(onePart))
+
+/** Nothing, and what leads out of its folder in a URL, would make it the path of something else. */
+export function onePart(typed: string): string {
+  if (/^\s*\.{0,2}\s*$/.test(typed)) throw wrongUsage(`'${typed}' is neither a name nor an id.`)
+  return encodeURIComponent(typed)
+}

@@ -23,6 +23,8 @@ export type Terminal = {
 export function processTerminal(): Terminal {
   const { env, platform, stdin, stdout, stderr } = process
   stdout.on('error', onLostOutput)
+  // Nobody hears it, and there is nowhere to say so: the exit code has to do
+  stderr.on('error', () => undefined)
   return { env, platform, home: homedir(), stdin, stdout, stderr, now: Date.now }
 }
 
@@ -58,4 +60,9 @@ export function style(
  * Text that others wrote (names of keys, answers of servers), made safe to show: without the control characters by which
  * it could move the cursor or rewrite what stands above it.
  */
-export const safeText = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim()
+export const safeText = (text: string): string => withoutControls(text).trim()
+
+/** The same for a text of several lines. */
+export const safeLines = (text: string): string => text.split('\n').map(withoutControls).join('\n')
+
+const withoutControls = (text: string): string => text.replace(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ')

@@ -1,6 +1,7 @@
 /** What people call the projects and keys that usage counts by id. */
 import type { Client } from './client.ts'
 import { CliError } from './exit.ts'
+import { path } from './show.ts'
 import type { Dimension } from './usage-rows.ts'
 import type { Project, ProjectKey } from './wire.ts'
 
@@ -19,7 +20,7 @@ export async function namesOf(client: Client, by: Dimension, ids: readonly strin
 async function keysOf(client: Client, projects: readonly Project[]): Promise<ProjectKey[]> {
   const keys: ProjectKey[] = []
   for (const { id } of projects) {
-    keys.push(...(await client.list<ProjectKey>(`/v1/organization/projects/${encodeURIComponent(id)}/api_keys`)))
+    keys.push(...(await client.list<ProjectKey>(path`/v1/organization/projects/${id}/api_keys`)))
   }
   return keys
 }

@@ -16,6 +16,7 @@ import { modelNames } from '#storage/models.ts'
 import { deleteLimits, setLimits } from '#storage/rate-limits.ts'
 import { type Caller, type Change, change } from './change.ts'
 import { oneCursor } from './cursors.ts'
+import { noSuchModel } from './existing-model.ts'
 import type { Call, Handlers } from './handler.ts'
 import {
   changedKeyPlace,
@@ -131,9 +132,9 @@ function changed<Answer>(
 }
 
 async function knownModel(tx: Queryable, id: string): Promise<string> {
+  if (!id.startsWith(idPrefix)) throw noSuchLimit()
   const model = modelOf(id)
-  const known = model === allOthers || (await modelNames(tx)).includes(model)
-  if (!id.startsWith(idPrefix) || !known) throw noSuchLimit()
+  if (model !== allOthers && !(await modelNames(tx)).includes(model)) throw noSuchModel(model)
   return model
 }
 

@@ -57,9 +57,11 @@ describe('backup', () => {
     expect([code, existsSync(file), existsSync(`${file}.partial`)]).toEqual([3, false, false])
   })
 
-  test('a folder that is not there is told', async () => {
+  test('a folder that is not there is told, and so is a name that no file can have', async () => {
     const { code, stderr } = await runOn(api, ['backup', join(folder, 'none', 'x')])
     expect([code, stderr]).toEqual([1, expect.stringContaining('ENOENT')])
+    const long = await runOn(api, ['backup', join(folder, 'x'.repeat(300))])
+    expect([long.code, long.stderr]).toEqual([1, expect.stringContaining('ENAMETOOLONG')])
   })
 
   test('- is stdout', async () => {

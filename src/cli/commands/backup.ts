@@ -47,7 +47,8 @@ const backUpToFile: Run<object> = async ({ client, terminal, options, words: [fi
     tellDone(file, size, options.json === true, terminal)
   } catch (error) {
     progress.end()
-    await rm(partial, { force: true })
+    // Where it could not be made it cannot be removed, and why it could not is what counts
+    await rm(partial, { force: true }).catch(() => undefined)
     toCliError(error)
   }
 }

@@ -133,6 +133,8 @@ test('an export is written whole or not at all', async () => {
     const refused = await run('usage', 'export', '--costs', '--output', join(folder, 'costs.csv'))
     expect(refused.code).not.toBe(0)
     await expect(readFile(join(folder, 'costs.csv'))).rejects.toThrow('ENOENT')
+    const long = await run('usage', 'export', '--output', join(folder, 'x'.repeat(300)))
+    expect([long.code, long.stderr]).toEqual([1, expect.stringContaining('could not be written: ENAMETOOLONG')])
     expect((await run('usage', 'export')).stdout).toBe('a,b\r\n')
     await run('usage', 'export', '--json')
     expect(api.asked.at(-1)?.query.get('format')).toBe('json')

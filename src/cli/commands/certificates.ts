@@ -5,12 +5,13 @@ import { dateTime } from '../amounts.ts'
 import { messageOf, wrongUsage } from '../exit.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { eitherPlace, ofEither, type ProjectOption } from '../settings-place.ts'
+import { onePart } from '../show.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import type { Certificate, CertificateInScope } from '../wire.ts'
 
 const path = '/v1/organization/certificates'
-const pathOf = (id: string): string => `${path}/${encodeURIComponent(id)}`
+const pathOf = (id: string): string => `${path}/${onePart(id)}`
 
 export function define(command: Command, terminal: Terminal): void {
   const list = command.command('list').description('all certificates, and which are active')

@@ -4,7 +4,7 @@ import { ago, dateTime } from '../amounts.ts'
 import type { Client } from '../client.ts'
 import { adminKeys, anyKeyPath, keysOf } from '../find-key.ts'
 import { onServer, type Run } from '../server-command.ts'
-import { details, show } from '../show.ts'
+import { details, path, show } from '../show.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import type { AdminKey, Project, ProjectKey } from '../wire.ts'
@@ -100,7 +100,7 @@ async function projectKeys(client: Client, projectId: string | undefined) {
 const projectsOf = async (client: Client, id: string | undefined): Promise<Project[]> =>
   id === undefined
     ? client.list<Project>('/v1/organization/projects', { include_archived: 'true' })
-    : [await client.get<Project>(`/v1/organization/projects/${encodeURIComponent(id)}`)]
+    : [await client.get<Project>(path`/v1/organization/projects/${id}`)]
 
 const showKey: Run<{ project?: string }> = async context => {
   const { client, options, words } = context

@@ -7,6 +7,7 @@ import { CliError, wrongUsage } from '../exit.ts'
 import { readLines } from '../lines.ts'
 import { startProgress } from '../progress.ts'
 import { onServer, type Run } from '../server-command.ts'
+import { path } from '../show.ts'
 import { print, printJson, safeText, type Terminal } from '../terminal.ts'
 import type { PlatformModel, PullLine } from '../wire.ts'
 
@@ -52,7 +53,7 @@ async function pullOne(
   terminal: Terminal,
   { name, source }: { name: string; source: object },
 ): Promise<void> {
-  const body = await client.stream('POST', `/v1/platform/models/${encodeURIComponent(name)}/pull`, source)
+  const body = await client.stream('POST', path`/v1/platform/models/${name}/pull`, source)
   const progress = startProgress(terminal)
   try {
     for await (const line of readLines<PullLine>(body)) {

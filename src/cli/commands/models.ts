@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { bytes, readUsd, usd } from '../amounts.ts'
 import { wrongUsage } from '../exit.ts'
 import { onServer, type Run } from '../server-command.ts'
+import { onePart } from '../show.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import { allOption, hiddenLine, isTestModel } from '../test-models.ts'
@@ -77,7 +78,7 @@ const setAlias: Run<{ remove?: true }> = async ({ client, terminal, options, wor
   if ((model === undefined) !== (options.remove === true))
     throw wrongUsage('Write `models alias NAME MODEL`, or `models alias NAME --remove`.')
   const answer = options.remove
-    ? await client.delete<object>(`${aliasesPath}/${encodeURIComponent(alias)}`)
+    ? await client.delete<object>(`${aliasesPath}/${onePart(alias)}`)
     : await client.post<object>(aliasesPath, { alias, model })
   if (options.json) printJson(terminal, answer)
   else print(terminal, options.remove ? `${alias} stands for nothing any more.` : `${alias} now stands for ${model}.`)

@@ -1,6 +1,7 @@
 /** `keyhouse providers`: whose models can be called through this server, and with which credential. */
 import type { Command } from 'commander'
 import { onServer, type Run } from '../server-command.ts'
+import { onePart } from '../show.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import type { Provider } from '../wire.ts'
@@ -40,7 +41,7 @@ const listProviders: Run<object> = async ({ client, terminal, options }) => {
 }
 
 const removeProvider: Run<object> = async ({ client, terminal, options, words: [name = ''] }) => {
-  const removed = await client.delete<object>(`${providersPath}/${encodeURIComponent(name)}`)
+  const removed = await client.delete<object>(`${providersPath}/${onePart(name)}`)
   if (options.json) printJson(terminal, removed)
   else print(terminal, `Removed ${name}. Models that only it had answer 404 from now on.`)
 }

@@ -57,7 +57,7 @@ async function sizeOfBackup(file: string): Promise<number> {
     const handle = await open(file)
     return await readSize(handle).finally(() => handle.close())
   } catch (error) {
-    throw wrongUsage(`${file} cannot be restored: ${messageOf(error)}.`)
+    throw wrongUsage(`'${file}' cannot be restored: ${messageOf(error)}.`)
   }
 }
 

@@ -5,7 +5,7 @@ import { readCents, showCents } from '../cents.ts'
 import { wrongUsage } from '../exit.ts'
 import { onServer, type Run } from '../server-command.ts'
 import { eitherPlace, ofEither, type ProjectOption } from '../settings-place.ts'
-import { show } from '../show.ts'
+import { onePart, show } from '../show.ts'
 import { type Column, table } from '../table.ts'
 import { print, printJson, type Terminal } from '../terminal.ts'
 import type { SpendAlert } from '../wire.ts'
@@ -80,7 +80,7 @@ const updateAlert: Run<UpdateOptions> = async context => {
   if (at === undefined && to === undefined && prefix === undefined)
     throw wrongUsage('Nothing to change was given. `keyhouse spend-alerts update --help` lists what can be.')
   const { path, name } = await eitherPlace(client, options.project)
-  const place = `${path}/spend_alerts/${encodeURIComponent(words[0] ?? '')}`
+  const place = `${path}/spend_alerts/${onePart(words[0] ?? '')}`
   const { threshold_amount, threshold_percent, notification_channel: channel } = await client.get<SpendAlert>(place)
   const threshold = threshold_amount === null ? { threshold_percent } : { threshold_amount }
   const alert = await client.post<SpendAlert>(place, {
@@ -103,7 +103,7 @@ const sentence = (alert: SpendAlert, name: string): string =>
 
 const removeAlert: Run<ProjectOption> = async ({ client, terminal, options, words: [id = ''] }) => {
   const { path } = await eitherPlace(client, options.project)
-  const answer = await client.delete<object>(`${path}/spend_alerts/${encodeURIComponent(id)}`)
+  const answer = await client.delete<object>(`${path}/spend_alerts/${onePart(id)}`)
   if (options.json) printJson(terminal, answer)
   else print(terminal, `Removed ${id}.`)
 }

@@ -7,7 +7,7 @@ import { bytes } from '../amounts.ts'
 import { daySeconds, readDay } from '../days.ts'
 import { CliError, messageOf } from '../exit.ts'
 import { onServer, type Run } from '../server-command.ts'
-import { note, type Terminal } from '../terminal.ts'
+import { note, safeText, type Terminal } from '../terminal.ts'
 
 type ExportOptions = {
   format: 'csv' | 'json' | 'jsonl'
@@ -51,7 +51,7 @@ const writeExport: Run<ExportOptions> = async ({ client, terminal, options }) =>
     return void (await pipeline(pieces, terminal.stdout, { end: false }).catch(notWritten))
   }
   const size = await writeWhole(output, pieces)
-  note(terminal, `Wrote ${bytes(size)} to ${output}.`)
+  note(terminal, `Wrote ${bytes(size)} to ${safeText(output)}.`)
 }
 
 function pathOf(
@@ -86,7 +86,8 @@ async function writeWhole(file: string, pieces: AsyncIterable<Uint8Array>): Prom
     await rename(partial, file)
     return sink.bytesWritten
   } catch (error) {
-    await rm(partial, { force: true })
+    // Where it could not be made it cannot be removed, and why it could not is what counts
+    await rm(partial, { force: true }).catch(() => undefined)
     return notWritten(error)
   }
 }
