@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { allEndpoints } from '#contract/endpoints.ts'
 import { randomBase62 } from '#contract/ids.ts'
+import { rollUpUsage } from '#storage/usage-rollups.ts'
 import { allSteps, endpointOf, fillPath, type Ids, type Step, steps, takeSteps } from './support/admin-steps.ts'
 import { type Answer, type TestPlatform, testPlatform } from './support/platform.ts'
 
@@ -129,6 +130,13 @@ describe('a body', () => {
     ['projectCertificates.activate', 'certificate_id', ids => ({ certificate_ids: [ids.certificate_id] })],
     ['projectCertificates.deactivate', 'certificate_id', ids => ({ certificate_ids: [ids.certificate_id] })],
     ['projectApiKeys.create', 'key_id', ({ key_id }) => ({ name: 'behind', backup_of: key_id })],
+    // A predefined role is everybody's, and its id names a place
+    [
+      'projectUserRoles.create',
+      'project_id',
+      ids => ({ role_id: `role-api-project-owner__api-project__${ids.project_id}` }),
+    ],
+    ['projectUsers.update', 'project_id', ids => ({ role: `role-api-project-owner__api-project__${ids.project_id}` })],
   ]
   const invitation = ({ project_id }: Ids) => ({
     email: 'dora@example.com',
@@ -141,6 +149,45 @@ describe('a body', () => {
     const theirs = await refusal(request({ row, body }, asker, victim), victim)
     expect([400, 404]).toContain(theirs[0])
     expect(theirs).toEqual(await refusal(request({ row, body }, asker, nobodys), nobodys))
+  })
+})
+
+test('a role or key of one project is none of another, in the same organization', async () => {
+  const project = (await ask('POST', '/v1/organization/projects', { name: 'Beside' })).json.id
+  const { member_id: user, project_role_id: role, key_id: key } = asker
+  const members = `/v1/organization/projects/${project}/users`
+  expect((await ask('POST', members, { user_id: user, role: 'member' })).status).toBe(200)
+  const answers = [
+    await ask('POST', `${members}/${user}`, { role }),
+    await ask('POST', `/v1/projects/${project}/users/${user}/roles`, { role_id: role }),
+    await ask('POST', `/v1/organization/users/${user}/roles`, { role_id: role }),
+    await ask('POST', `/v1/projects/${project}/users/${user}/roles`, { role_id: asker.role_id }),
+    await ask('GET', `/v1/organization/projects/${project}/api_keys/${key}`),
+    await ask('POST', `/v1/organization/projects/${project}/api_keys/${key}/rotate`, {}),
+    await ask('POST', `/v1/organization/projects/${project}/api_keys/${key}/compromised`, {}),
+    await ask('POST', `/v1/organization/projects/${project}/api_keys`, { name: 'behind', backup_of: key }),
+  ]
+  expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 404))
+})
+
+describe('what was used', () => {
+  const usage = 'group_by[]=project_id&start_time='
+  beforeAll(() => rollUpUsage(platform.database))
+  // The calls that both have made are of 2001
+  const sources = [`usage/completions?${usage}978220800&limit=31`, `costs?${usage}978220800`, 'calls?']
+  const exports = [`usage/export?${usage}978220800`, `costs/export?${usage}978220800&format=json`]
+
+  test.each([...sources, ...exports])('by one organization is in no answer of %s to another', async source => {
+    const { first, other, projectId, send } = platform
+    const names = async (key: string, filter = ''): Promise<boolean> => {
+      const { status, text } = await send(key, 'GET', `/v1/organization/${source}${filter}`)
+      expect(status).toBe(200)
+      return text.includes(projectId)
+    }
+    expect(await names(first.adminKey)).toBe(true)
+    const filters = [`project_ids[]=${projectId}`, `user_ids[]=${victim.user_id}`, `api_key_ids[]=${victim.key_id}`]
+    for (const filter of ['', ...filters])
+      expect([filter, await names(other.adminKey, `&${filter}`)]).toEqual([filter, false])
   })
 })
 

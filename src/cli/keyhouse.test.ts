@@ -297,7 +297,7 @@ describe('the real binary', () => {
 
   test.runIf(process.platform === 'linux')('ends with its code where nobody hears what it says', async () => {
     const env = { ...process.env, KEYHOUSE_URL: api.url, KEYHOUSE_ADMIN_KEY: adminKey }
-    for (const deaf of ['2> /dev/full', '2>&1 | true; exit ${PIPESTATUS[0]}']) {
+    for (const deaf of ['2> /dev/full', '2>&1 | true; exit $PIPESTATUS']) {
       const line = `'${process.execPath}' bin/keyhouse.cjs keys lst ${deaf}`
       const child = spawn('/bin/bash', ['-c', line], { env, cwd: repository, stdio: 'ignore' })
       running.push(child)
