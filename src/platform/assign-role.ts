@@ -6,7 +6,7 @@ import type { Queryable } from '#storage/database.ts'
 import type { ProjectRow } from '#storage/projects.ts'
 import { insertAssignment, type Principal, setMembershipRole } from '#storage/role-assignments.ts'
 import { lockRole, type RolePlace } from '#storage/roles.ts'
-import type { AuditEntry } from './change.ts'
+import type { AuditEntry } from './audit-entry.ts'
 import { keptId, predefined, type Role, toRole } from './role.ts'
 
 /** Whose it is, and where. */

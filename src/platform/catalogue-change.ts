@@ -1,7 +1,8 @@
 /** A change of the catalogue: one at a time, audited in the operator's organization, and read again by every node. */
 import type { Queryable } from '#storage/database.ts'
 import { lockCatalogue } from '#storage/models.ts'
-import { type AuditEntry, change } from './change.ts'
+import type { AuditEntry } from './audit-entry.ts'
+import { change } from './change.ts'
 import type { PlatformParts } from './platform.ts'
 import type { KeyCaller } from './setting-place.ts'
 

@@ -9,6 +9,7 @@ import { describeActor } from '#storage/actors.ts'
 import { appendAuditLog } from '#storage/audit-logs.ts'
 import { type AuthSubject, recordAuthEvent } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
+import type { AuditEntry } from './audit-entry.ts'
 import { withdrawUnbacked } from './invite-senders.ts'
 import type { PlatformParts } from './platform.ts'
 
@@ -28,30 +29,6 @@ export type Newcomer = {
 
 /** A job: nobody asked for what it does, and it came from nowhere. */
 export type System = { readonly system: { readonly organizationId: OrganizationId; readonly job: string } }
-
-export type AuditEntry = {
-  /** One of OpenAI's event types; what has none of its own is an `organization.updated` that says what changed. */
-  readonly type: AuditEventType
-  readonly project?: { readonly id: string; readonly name: string } | null
-  readonly resourceId: string
-  /** What OpenAI puts under the type's name beside the id: `data`, `changes_requested`. Never a secret. */
-  readonly detail?: Readonly<Record<string, unknown>>
-}
-
-export type AuditEventType =
-  | `api_key.${'created' | 'updated' | 'deleted'}`
-  | `certificate.${'created' | 'updated' | 'deleted'}`
-  | `certificates.${'activated' | 'deactivated'}`
-  | `group.${'created' | 'updated' | 'deleted'}`
-  | `invite.${'sent' | 'accepted' | 'deleted'}`
-  | `ip_allowlist.${'created' | 'updated' | 'deleted'}`
-  | `project.${'created' | 'updated' | 'archived'}`
-  | `rate_limit.${'updated' | 'deleted'}`
-  | `role.${'created' | 'updated' | 'deleted'}`
-  | `role.assignment.${'created' | 'deleted'}`
-  | `service_account.${'created' | 'updated' | 'deleted'}`
-  | `user.${'added' | 'updated' | 'deleted'}`
-  | 'organization.updated'
 
 export type Change<Answer> = {
   readonly answer: Answer

@@ -16,7 +16,8 @@ import {
   whatGroupGives,
 } from '#storage/groups.ts'
 import { lockUser } from '#storage/users.ts'
-import { type AuditEntry, change } from './change.ts'
+import type { AuditEntry } from './audit-entry.ts'
+import { change } from './change.ts'
 import { existingGroup } from './groups.ts'
 import type { Handlers } from './handler.ts'
 import { toNextList } from './page.ts'

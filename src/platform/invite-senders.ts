@@ -8,7 +8,7 @@ import { organizationPermissions, permissionsOf, projectPermissions, rolesAllow 
 import type { Queryable } from '#storage/database.ts'
 import { findHeldRoles } from '#storage/held-roles.ts'
 import { type InviteRow, pendingInvites, withdrawInvites } from '#storage/invites.ts'
-import type { AuditEntry } from './change.ts'
+import type { AuditEntry } from './audit-entry.ts'
 
 /** May the sender invite now, and give what the invitation gives? */
 export const mayStillSend = (database: Queryable, invite: InviteRow): Promise<boolean> => judge(database)(invite)

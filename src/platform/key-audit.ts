@@ -1,6 +1,6 @@
 /** What the audit log says of a new key: what it may do, and by which key it came to be. Never its secret. */
 import type { ApiKeyRow } from '#storage/api-keys.ts'
-import type { AuditEntry } from './change.ts'
+import type { AuditEntry } from './audit-entry.ts'
 
 type Project = { readonly id: string; readonly name: string }
 

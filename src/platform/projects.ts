@@ -10,7 +10,8 @@ import {
   renameProject,
 } from '#storage/projects.ts'
 import { activeProject, existing } from './active-project.ts'
-import { type AuditEventType, change } from './change.ts'
+import type { AuditEventType } from './audit-entry.ts'
+import { change } from './change.ts'
 import type { Handlers } from './handler.ts'
 import { nothingToChange } from './nothing-to-change.ts'
 import { toList, unixSeconds, unixSecondsOrNull } from './page.ts'

@@ -21,7 +21,8 @@ import {
   updateRole,
 } from '#storage/roles.ts'
 import { activeProject } from './active-project.ts'
-import { type AuditEntry, change } from './change.ts'
+import type { AuditEntry } from './audit-entry.ts'
+import { change } from './change.ts'
 import type { Handlers } from './handler.ts'
 import { toNextList } from './page.ts'
 import { existing } from './projects.ts'

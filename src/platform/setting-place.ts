@@ -5,7 +5,8 @@ import type { AuthSubject } from '#storage/auth-events.ts'
 import type { Queryable } from '#storage/database.ts'
 import { findProject, type ProjectRow } from '#storage/projects.ts'
 import { activeProject, existing } from './active-project.ts'
-import type { AuditEntry, Source } from './change.ts'
+import type { AuditEntry } from './audit-entry.ts'
+import type { Source } from './change.ts'
 
 export type Place = { readonly id: OrganizationId | ProjectId; readonly project: ProjectRow | null }
 

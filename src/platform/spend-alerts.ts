@@ -16,7 +16,8 @@ import {
   type SpendAlertDraft,
   type SpendAlertRow,
 } from '#storage/spend-alerts.ts'
-import { type AuditEntry, change } from './change.ts'
+import type { AuditEntry } from './audit-entry.ts'
+import { change } from './change.ts'
 import { oneCursor } from './cursors.ts'
 import type { Call, Handlers } from './handler.ts'
 import { toList, unixSecondsOrNull } from './page.ts'
