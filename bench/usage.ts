@@ -384,7 +384,7 @@ async function measureIngest(platform: TestPlatform, seconds: number, shape: typ
 
 type OfRecord = { readonly lease: string; readonly shape: typeof usual; readonly index: number }
 
-/** As the gateway writes it, of one of many keys, which calls any of the models. */
+/** As the gateway writes it of a plain call, by one of many keys, which calls any of the models. */
 const recordOf = ({ first }: TestPlatform, { lease, shape, index }: OfRecord): UsageRecord => {
   const key = (index * 7_919) % shape.keys
   return {
@@ -405,19 +405,8 @@ const recordOf = ({ first }: TestPlatform, { lease, shape, index }: OfRecord): U
     cached_input_tokens: 0,
     output_tokens: 200,
     reasoning_tokens: 0,
-    cache_write_tokens: null,
-    cache_write_1h_tokens: null,
-    audio_input_tokens: null,
-    cached_audio_input_tokens: null,
-    image_input_tokens: null,
-    cached_image_input_tokens: null,
-    audio_output_tokens: null,
-    image_output_tokens: null,
-    tool_calls: null,
-    service_tier: null,
     price_id: null,
     lease_id: lease,
-    limit_lease_ids: null,
     charged_nano_usd: '1000',
     overrun_nano_usd: '0',
     duration_ms: 700,
