@@ -11,9 +11,9 @@ import type { Outcome } from '#storage/usage.ts'
 import { CallCut } from './active-calls.ts'
 import type { Answer } from './answer.ts'
 import type { Call } from './call.ts'
-import { findServiceTier } from './service-tier.ts'
+import { LeftUnread } from './left-unread.ts'
 import { SseRelay } from './sse-relay.ts'
-import { findUsage } from './usage-in-body.ts'
+import { readWhole } from './whole-answer.ts'
 
 export type Attempt = { readonly answer: Answer } | { readonly failure: UpstreamFailure }
 
@@ -37,14 +37,6 @@ const errorBodyBytesMax = 64 * 1024
 /** From [DONE] to the end of the answer, which some never send. */
 const endMs = 500
 
-/**
- * A stream whose client left goes on for this long before it is cut: whoever leaves with the last word is no different from
- * one who stayed for the numbers. Where the answer has ended, they are waited for.
- */
-const lastWordMs = 100
-const numbersMs = 2_000
-const unreadBytesMax = 256 * 1024
-
 export class UpstreamCall implements Dispatcher.DispatchHandler {
   readonly attempt: Promise<Attempt>
   readonly #settings: Settings
@@ -61,11 +53,9 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #isAtWork = false
   #heardAtMs = 0
   #silentMs = 0
-  #clientLeft = false
-  #leaving: NodeJS.Timeout | undefined
+  /** Once the client has left. */
+  #left: LeftUnread | undefined
   #ending: NodeJS.Timeout | undefined
-  #unreadBytes = 0
-  #answerEnded = false
 
   constructor(settings: Settings) {
     this.#settings = settings
@@ -128,7 +118,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #end(): void {
     this.#hear()
     clearTimeout(this.#stall)
-    clearTimeout(this.#leaving)
+    this.#left?.end()
     clearTimeout(this.#ending)
     this.#settings.call.cutSwitch.onCut(undefined)
   }
@@ -144,7 +134,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     const { events } = relay
     const passed = relay.push(chunk)
     if (relay.events > events) this.#hear()
-    if (this.#clientLeft) this.#readOn(controller, relay, chunk.length)
+    if (this.#left) this.#left.came(relay, chunk.length)
     else this.#pass(controller, passed)
     this.#expectEnd(controller)
   }
@@ -172,37 +162,12 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     this.#expectEnd(controller)
   }
 
-  // When the client has left --------------------------------------------------------------------------------------------
-
-  /**
-   * The provider charges for what it does, read or not, and it alone knows how much that is: where its numbers must be near,
-   * they are waited for. What would be long is cut, and estimated.
-   */
   #letLeave(controller: Controller): void {
-    this.#clientLeft = true
+    this.#left = new LeftUnread(() => controller.abort(new CallCut('client_left')))
     this.#resume(controller)
     const { call, clientLeftMs } = this.#settings
-    if (this.#relay) this.#readOn(controller, this.#relay, 0)
-    else this.#cutAfter(controller, call.ask.stream ? 0 : clientLeftMs)
-  }
-
-  #cutAfter(controller: Controller, ms: number): void {
-    clearTimeout(this.#leaving)
-    const cut = (): void => controller.abort(new CallCut('client_left'))
-    if (ms === 0) cut()
-    else this.#leaving = setTimeout(cut, ms)
-  }
-
-  #readOn(controller: Controller, relay: SseRelay, bytes: number): void {
-    this.#unreadBytes += bytes
-    if (relay.usage !== undefined || relay.finished || this.#unreadBytes > unreadBytesMax) {
-      this.#cutAfter(controller, 0)
-    } else if (relay.isEnding && !this.#answerEnded) {
-      this.#answerEnded = true
-      this.#cutAfter(controller, numbersMs)
-    } else if (!this.#leaving) {
-      this.#cutAfter(controller, lastWordMs)
-    }
+    if (this.#relay) this.#left.came(this.#relay, 0)
+    else this.#left.cutAfter(call.ask.stream ? 0 : clientLeftMs)
   }
 
   // The end -------------------------------------------------------------------------------------------------------------
@@ -227,7 +192,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 
   /** A provider that was sent a request charges for it. That we stop is nobody's to pay for. */
   #endUnseen(cut: CallCut): void {
-    const outcome = this.#clientLeft ? 'client_left' : cut.outcome
+    const outcome = this.#left ? 'client_left' : cut.outcome
     if (outcome === 'shutdown') return this.#reject(cut)
     const nothing = {
       usage: undefined,
@@ -245,7 +210,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     const nothing = Buffer.alloc(0)
     // Without [DONE] and without usage the provider broke off: many clients would take half an answer for a whole one
     const broken = !relay.finished && relay.usage === undefined
-    if (this.#clientLeft) this.#succeed('client_left', relay, nothing)
+    if (this.#left) this.#succeed('client_left', relay, nothing)
     // It has told the client itself
     else if (relay.failed) this.#succeed('upstream_cut', relay, nothing)
     else if (broken) this.#succeed('upstream_cut', relay, cutTail(this.#settings.target, undefined))
@@ -263,13 +228,8 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   #finishWhole(): void {
     const { target } = this.#settings
     const tail = this.#chunks.length === 1 ? (this.#chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#chunks)
-    const usage = findUsage(tail)
-    const body = usage === undefined ? jsonObject(tail) : undefined
-    if (body && isFailure(body)) {
-      this.#status = failureStatus(body.error)
-      return this.#finishRefused()
-    }
-    if (usage === undefined && body === undefined) {
+    const whole = readWhole(tail)
+    if (whole === 'unreadable') {
       const error = apiError(
         'upstream_invalid',
         { provider: target.providerName },
@@ -277,11 +237,14 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
       )
       return this.#resolve({ failure: { error, tryNext: true } })
     }
+    if ('failedWith' in whole) {
+      this.#status = whole.failedWith
+      return this.#finishRefused()
+    }
     const head = { 'content-type': 'application/json', 'content-length': String(tail.length) }
     this.#settings.addHeaders(head)
-    const serviceTier = findServiceTier(tail)
-    const outcome = this.#clientLeft ? 'client_left' : 'complete'
-    const seen = { usage, serviceTier, tally: undefined, silentMs: this.#silentMs, firstByteMs: this.#firstByteMs }
+    const outcome = this.#left ? 'client_left' : 'complete'
+    const seen = { ...whole, tally: undefined, silentMs: this.#silentMs, firstByteMs: this.#firstByteMs }
     this.#resolve({ answer: { target, outcome, ...seen, head, tail } })
   }
 
@@ -307,26 +270,4 @@ function cutTail(target: Target, cut: CallCut | undefined): Buffer {
   if (cut?.outcome === 'client_left') return Buffer.alloc(0)
   const error = cut?.told ?? apiError('stream_cut', { provider: target.providerName })
   return Buffer.from(`data: ${errorBody(error)}\n\n`)
-}
-
-type JsonObject = { readonly [member: string]: unknown }
-
-function jsonObject(bytes: Buffer): JsonObject | undefined {
-  try {
-    const parsed: unknown = JSON.parse(bytes.toString('utf8'))
-    // An object has members of unknown types, which is what this says
-    return typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed) ? (parsed as JsonObject) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** Some say 200 and mean it of the connection alone: OpenRouter does, with the status of its own provider inside. */
-const isFailure = ({ error, choices, data }: JsonObject): boolean =>
-  typeof error === 'object' && error !== null && choices === undefined && data === undefined
-
-function failureStatus(error: unknown): number {
-  // Checked by the caller to be an object
-  const { code } = error as { code?: unknown }
-  return typeof code === 'number' && code >= 400 && code <= 599 ? Math.trunc(code) : 502
 }
