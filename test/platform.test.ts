@@ -379,6 +379,10 @@ describe('bad input', () => {
     ['limit=0', 'limit', 'expected at least 1'],
     ['limit=101', 'limit', 'expected at most 100'],
     ['limit=many', 'limit', "expected a number, but got 'many'"],
+    ['limit=', 'limit', "expected a number, but got ''"],
+    ['limit=0x10', 'limit', "expected a number, but got '0x10'"],
+    ['limit=2.5', 'limit', "expected an integer, but got '2.5'"],
+    ['limit=1&limit=2', 'limit', 'expected a number'],
     ['order=up', 'order', "expected one of 'asc', 'desc'"],
     ['colour=red', 'colour', "Unknown parameter: 'colour'."],
   ])('?%s', async (query, param, message) => {

@@ -4,8 +4,12 @@ import { z } from 'zod'
 export const listLimitMax = 100
 const listLimitDefault = 20
 
-/** A number in a query string. */
-export const queryInteger = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+/** A number in a query string, written as one: JavaScript takes an empty text for 0, and `0x10` for 16. */
+export const queryInteger = (min: number, max: number) =>
+  z.preprocess(
+    text => (typeof text === 'string' && /^-?\d+(?:\.\d+)?$/.test(text) ? Number(text) : text),
+    z.number().int().min(min).max(max),
+  )
 
 const word = z.enum(['true', 'false'])
 export const queryBoolean = word.transform(text => text === 'true').pipe(z.boolean())
