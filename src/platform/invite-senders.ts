@@ -7,11 +7,11 @@ import { coversAll } from '#core/granting.ts'
 import { organizationPermissions, permissionsOf, projectPermissions, rolesAllow } from '#core/roles.ts'
 import type { Queryable } from '#storage/database.ts'
 import { findHeldRoles } from '#storage/held-roles.ts'
-import { type InviteRow, pendingInvites, withdrawInvites } from '#storage/invites.ts'
+import { type Gift, pendingGifts, withdrawInvites } from '#storage/invites.ts'
 import type { AuditEntry } from './audit-entry.ts'
 
 /** May the sender invite now, and give what the invitation gives? */
-export const mayStillSend = (database: Queryable, invite: InviteRow): Promise<boolean> => judge(database)(invite)
+export const mayStillSend = (database: Queryable, gift: Gift): Promise<boolean> => judge(database)(gift)
 
 /**
  * To be called once a change is made that may have taken rights from people of the organization.
@@ -24,8 +24,8 @@ export async function withdrawUnbacked(
 ): Promise<AuditEntry[]> {
   const maySend = judge(tx)
   const unbacked: string[] = []
-  for (const invite of await pendingInvites(tx, organizationId, now)) {
-    if (!(await maySend(invite))) unbacked.push(invite.id)
+  for (const { ids, ...gift } of await pendingGifts(tx, organizationId, now)) {
+    if (!(await maySend(gift))) unbacked.push(...ids)
   }
   if (unbacked.length === 0) return []
   const detail = { data: { reason: 'the sender may not give this any more' } }
@@ -33,30 +33,26 @@ export async function withdrawUnbacked(
   return withdrawn.map(resourceId => ({ type: 'invite.deleted', resourceId, detail }))
 }
 
-/** Asks the database once for each sender and project, however many invitations there are. */
-function judge(database: Queryable): (invite: InviteRow) => Promise<boolean> {
+/** Asks the database once for each sender and project. */
+function judge(database: Queryable): (gift: Gift) => Promise<boolean> {
   const known = new Map<string, ReadonlySet<string>>()
-  async function permissionsIn(
-    invite: InviteRow,
-    userId: string,
-    project: string | null,
-  ): Promise<ReadonlySet<string>> {
+  async function permissionsIn(gift: Gift, userId: string, project: string | null): Promise<ReadonlySet<string>> {
     const key = `${userId} ${project}`
     const found = known.get(key)
     if (found) return found
-    const held = await findHeldRoles(database, { organizationId: invite.organization_id, userId, project })
+    const held = await findHeldRoles(database, { organizationId: gift.organization_id, userId, project })
     const permissions: ReadonlySet<string> = held ? permissionsOf(held) : new Set()
     known.set(key, permissions)
     return permissions
   }
-  return async invite => {
-    const { invited_by: sender, role, projects } = invite
+  return async gift => {
+    const { invited_by: sender, role, projects } = gift
     if (sender === null) return true
-    const own = await permissionsIn(invite, sender, null)
+    const own = await permissionsIn(gift, sender, null)
     if (!rolesAllow(own, 'api.organization.invites.write')) return false
     if (!coversAll(own, organizationPermissions(role))) return false
     for (const { id, role: inProject } of projects) {
-      if (!coversAll(await permissionsIn(invite, sender, id), projectPermissions(inProject))) return false
+      if (!coversAll(await permissionsIn(gift, sender, id), projectPermissions(inProject))) return false
     }
     return true
   }

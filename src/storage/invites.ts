@@ -94,11 +94,19 @@ export async function markAccepted(tx: Queryable, id: string, at: Date): Promise
   await tx.query(sql('update invites set accepted_at = $2 where id = $1'), [id, at])
 }
 
-/** Those that a person sent and nobody has accepted. */
-export function pendingInvites(database: Queryable, organization: OrganizationId, now: Date): Promise<InviteRow[]> {
-  const text = `select ${columns} from invites where ${inOrganization('invites')} and accepted_at is null
-    and expires_at > $2 and invited_by is not null order by created_at, id`
-  return database.query<InviteRow>(sql(text), [organization, now])
+/** What somebody sent, and what it gives. */
+export type Gift = Pick<InviteRow, 'organization_id' | 'invited_by' | 'role' | 'projects'>
+
+/** Those that a person sent and nobody has accepted, one row for all that give the same. */
+export function pendingGifts(
+  database: Queryable,
+  organization: OrganizationId,
+  now: Date,
+): Promise<(Gift & { ids: string[] })[]> {
+  const text = `select organization_id, invited_by, role, projects, array_agg(id) as ids from invites
+    where ${inOrganization('invites')} and accepted_at is null and expires_at > $2 and invited_by is not null
+    group by organization_id, invited_by, role, projects`
+  return database.query(sql(text), [organization, now])
 }
 
 /** @returns those that nobody accepted meanwhile */
