@@ -132,7 +132,7 @@ describe.runIf(has('redis'))('two nodes that share a Redis', () => {
   }
 
   test.for(faults)(
-    '$fault: each node gives out its share, both never more than the limit, nobody waits, and they share again',
+    '$fault: each node gives out its share, both never more than the limit, nobody waits for more than a moment, and they share again',
     { timeout: timeoutMs },
     async ({ fault, begin }) => {
       const { value: key } = await newLimitedKey(cluster, { max_requests_per_1_minute: perMinute })

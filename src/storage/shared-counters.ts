@@ -5,7 +5,7 @@
  *
  * - A node is a member in Redis for a second at a time (`memberMs`), and renews that. While it is not, the others leave it its
  *   share. It begins to give out its share alone only when its membership has ended for certain, from an empty bucket: how
- *   much the others took meanwhile it cannot know.
+ *   much the others took meanwhile it cannot know. Calls that come in between wait, since nothing says that they are too many.
  * - Before it joins again it tells what it gave out alone, so that the rest of the limits is there at once, and what it last saw of
  *   each counter, so that a Redis that lost its memory has it back. Until all nodes have joined, such a Redis gives out no more
  *   than a bucket gives that was empty when that Redis began.
@@ -16,12 +16,14 @@
  * add up to more; and a node that is lost together with the memory of Redis takes what only it knew along.
  */
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   type Counters,
   type Limit,
   type LocalCounters,
   memoryCounters,
   type Outcome,
+  type Refused,
   Slots,
   type Taken,
 } from './counters.ts'
@@ -57,6 +59,10 @@ const renewEveryMs = 250
 const failuresMax = 3
 /** How often a Redis that is away is tried again. */
 export const retryMs = 1_000
+/** A call waits so long while it is not known whether it fits: longer than it takes to be alone for certain. */
+const patienceMs = memberMs + 500
+/** So long after that its share is hardly more than empty, and no reason to refuse anybody. */
+const emptyMs = 500
 /** Corrections wait this long for a call to travel with. */
 const flushMs = 5
 const slotMsDefault = 30_000
@@ -79,6 +85,8 @@ export async function sharedCounters(options: SharedOptions): Promise<SharedCoun
   return counters
 }
 
+type Asked = { readonly limits: readonly Limit[]; readonly costs: readonly number[]; readonly waitsTillMs: number }
+
 class Shared implements SharedCounters {
   readonly local: LocalCounters
   readonly #options: SharedOptions
@@ -94,6 +102,8 @@ class Shared implements SharedCounters {
   #failures = 0
   /** By this node's clock: until then others count this node in, at the most. */
   #memberTillMs: number
+  /** By this node's clock: until then nothing is given out alone, or hardly anything. */
+  #emptyTillMs = 0
   /** How far Redis's clock is ahead of this node's, at the least. */
   #redisAheadMs = 0
   #slotsRenewedAtMs = 0
@@ -130,9 +140,20 @@ class Shared implements SharedCounters {
   }
 
   take(limits: readonly Limit[], costs: readonly number[]): Outcome | Promise<Outcome> {
-    if (this.#link) return this.#takeShared(this.#link, limits, costs)
-    if (this.#telling && this.#joining) return this.#joining.then(() => this.take(limits, costs))
-    return this.#takeAlone(limits, costs)
+    return this.#take({ limits, costs, waitsTillMs: this.#options.now() + patienceMs })
+  }
+
+  #take(call: Asked): Outcome | Promise<Outcome> {
+    if (this.#link) return this.#takeShared(this.#link, call)
+    if (this.#telling && this.#joining) return this.#joining.then(() => this.#take(call))
+    return this.#takeAlone(call)
+  }
+
+  /** Where it is not known that a call is too many. */
+  #askAgain(call: Asked, refused: Refused): Outcome | Promise<Outcome> {
+    const { waitMs } = refused
+    if (this.#closed || this.#options.now() + waitMs > call.waitsTillMs) return refused
+    return sleep(waitMs).then(() => this.#take(call))
   }
 
   adjust(limit: Limit, delta: number, taken: Taken): void {
@@ -162,12 +183,8 @@ class Shared implements SharedCounters {
     link.close()
   }
 
-  async #takeShared(
-    link: RedisLink,
-    limits: readonly Limit[],
-    costs: readonly number[],
-    isLate = false,
-  ): Promise<Outcome> {
+  async #takeShared(link: RedisLink, asked: Asked, isLate = false): Promise<Outcome> {
+    const { limits, costs } = asked
     const charges = limits.map((limit, index) => ({ ...limit, cost: costs[index] ?? 0 }))
     const holdsSlot = charges.some(({ periodMs, cost }) => periodMs === 0 && cost > 0)
     const call = { slot: holdsSlot ? this.#slots.newName() : '', era: this.#era }
@@ -176,10 +193,10 @@ class Shared implements SharedCounters {
       if (reply.refused >= 0) return this.#outcomeOf(charges, reply, call)
       if (isLate) throw new Error('this node is too slow to stay a member in Redis')
       await this.#renewIn(link, true)
-      return await this.#takeShared(link, limits, costs, true)
+      return await this.#takeShared(link, asked, true)
     } catch (error) {
       if (this.#link === link) this.#failed(error)
-      return this.#link ? this.#notNow(limits) : this.#takeAlone(limits, costs)
+      return this.#link ? this.#askAgain(asked, this.#notNow(limits)) : this.#takeAlone(asked)
     }
   }
 
@@ -210,22 +227,25 @@ class Shared implements SharedCounters {
   }
 
   /** One answer was late, and others still count this node in: it can give out nothing of its own. */
-  #notNow(limits: readonly Limit[]): Outcome {
+  #notNow(limits: readonly Limit[]): Refused {
     const atMs = this.#options.now()
     const levels = limits.map(({ limit, periodMs }) => (periodMs === 0 ? limit : atMs + periodMs))
     return { fits: false, atMs, levels, index: 0, waitMs: askAgainMs }
   }
 
-  #takeAlone(limits: readonly Limit[], costs: readonly number[]): Outcome {
+  #takeAlone(asked: Asked): Outcome | Promise<Outcome> {
+    const { limits, costs } = asked
     const outcome = this.#alone.take(limits, costs)
     for (const [index, limit] of limits.entries()) {
       this.#knowledge.remember(limit, outcome.atMs)
       if (outcome.fits) this.#knowledge.gave(limit, costs[index] ?? 0)
     }
-    if (outcome.fits || outcome.waitMs < Number.POSITIVE_INFINITY) return outcome
+    if (outcome.fits) return outcome
     const { limit = 0 } = limits[outcome.index] ?? {}
     // More than a share is not more than the limit: with Redis it may fit
-    return (costs[outcome.index] ?? 0) > limit ? outcome : { ...outcome, waitMs: retryMs }
+    const mayFitLater = outcome.waitMs === Number.POSITIVE_INFINITY && (costs[outcome.index] ?? 0) <= limit
+    const refused = mayFitLater ? { ...outcome, waitMs: retryMs } : outcome
+    return outcome.atMs < this.#emptyTillMs ? this.#askAgain(asked, refused) : refused
   }
 
   #asker() {
@@ -288,6 +308,7 @@ class Shared implements SharedCounters {
     const { now, nodes } = this.#options
     const fromMs = Math.max(now(), this.#memberTillMs)
     this.#era += 1
+    this.#emptyTillMs = fromMs + emptyMs
     this.#knowledge.beAlone(fromMs, now())
     this.#alone = memoryCounters(now, {
       levels: this.#knowledge.given,
