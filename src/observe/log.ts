@@ -23,7 +23,30 @@ export function createLog(level: LogLevel, destination?: DestinationStream): Log
     // The last gate: whatever a message or a cause carried, no credential gets past it
     hooks: { streamWrite: maskCredentials },
   }
-  return pino(options, destination ?? pino.destination({ fd: 2, sync: false }))
+  return pino(options, destination ?? standardError())
+}
+
+/** Of lines that could not be written yet; those beyond it are dropped. */
+const unwrittenBytesMax = 1024 * 1024
+
+/**
+ * Where lines cannot be written, as on a disk that is full, they are tried again with the next one, and the server goes on. pino's own
+ * listener would end the process at the first such line, and its flush at the end tries for ever: that process neither served nor died.
+ */
+function standardError(): DestinationStream {
+  const stream = pino.destination({ fd: 2, sync: false, maxLength: unwrittenBytesMax })
+  const flush = stream.flushSync.bind(stream)
+  let failing = false
+  stream.on('error', () => {
+    failing = true
+  })
+  stream.on('write', () => {
+    failing = false
+  })
+  stream.flushSync = () => {
+    if (!failing) flush()
+  }
+  return stream
 }
 
 const causesMax = 3
