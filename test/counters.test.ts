@@ -31,6 +31,8 @@ async function admittedOf(counters: Counters, calls: number, limit: Limit): Prom
   return outcomes.filter(({ fits }) => fits).length
 }
 const correctionsSentMs = 60
+/** Both nodes have heard that Redis was emptied. */
+const emptiedMs = 600
 
 function contract(open: () => Counters): void {
   test('the limit fits at once, and one more is told how long to wait', async () => {
@@ -278,6 +280,19 @@ describe.runIf(has('redis'))('with Redis', () => {
     const rest = (await admittedOf(two, 40, limit)) + (await admittedOf(one, 40, limit))
     expect(rest).toBeLessThanOrEqual(10)
     expect(rest).toBeGreaterThanOrEqual(9)
+  })
+
+  test('Redis that was emptied gives out no fresh minute, and nobody has to leave it', async () => {
+    const limit = fresh(40, day)
+    const [one, two] = [await node(pair[0]), await node(pair[1])]
+    expect(await admittedOf(one, 20, limit)).toBe(20)
+    expect(await admittedOf(two, 10, limit)).toBe(10)
+    await ask(client => client.flushall())
+    const until = performance.now() + emptiedMs
+    let rest = 0
+    while (performance.now() < until) rest += (await admittedOf(one, 10, limit)) + (await admittedOf(two, 10, limit))
+    expect(rest).toBe(10)
+    expect(errors).toEqual([])
   })
 
   test('of two nodes one stops, and the other has its own share until it hears that it is alone, then all', async () => {

@@ -110,6 +110,7 @@ class Shared implements SharedCounters {
   #reported = false
   #closed = false
   #joining: Promise<void> | undefined
+  #comingBack: Promise<void> | undefined
   /** It tells what it gave out alone, and must give out nothing that it has not told. */
   #telling = false
   #flush: NodeJS.Timeout | undefined
@@ -192,7 +193,7 @@ class Shared implements SharedCounters {
       const reply = await this.#ask(link, charges, call.slot)
       if (reply.refused >= 0) return this.#outcomeOf(charges, reply, call)
       if (isLate) throw new Error('this node is too slow to stay a member in Redis')
-      await this.#renewIn(link, true)
+      await this.#comeBack(link)
       return await this.#takeShared(link, asked, true)
     } catch (error) {
       if (this.#link === link) this.#failed(error)
@@ -345,10 +346,7 @@ class Shared implements SharedCounters {
     try {
       this.#redisAheadMs = (await link.time()) - this.#options.now()
       this.#telling = true
-      const nodes = this.#options.nodes()
-      const told = this.#knowledge.told(limit => shareOf(limit, nodes), this.#options.now())
-      await link.tell(this.#asker(), told)
-      await this.#renewIn(link, true)
+      await this.#tellAndJoin(link)
       this.#joined(link)
     } catch (error) {
       link.close()
@@ -360,6 +358,25 @@ class Shared implements SharedCounters {
     }
   }
 
+  /** @throws Error when Redis answers too late for that */
+  async #tellAndJoin(link: RedisLink): Promise<void> {
+    const nodes = this.#options.nodes()
+    const told = this.#knowledge.told(limit => shareOf(limit, nodes), this.#options.now())
+    await link.tell(this.#asker(), told)
+    if (!(await this.#isMember(link, true))) throw new Error('Redis answers too slowly for this node to join')
+  }
+
+  /**
+   * Redis does not count this node in: it was late, because its process stood still, and has given out nothing meanwhile; or Redis
+   * was emptied, and knows of no call.
+   */
+  #comeBack(link: RedisLink): Promise<void> {
+    this.#comingBack ??= this.#tellAndJoin(link).finally(() => {
+      this.#comingBack = undefined
+    })
+    return this.#comingBack
+  }
+
   #joined(link: RedisLink): void {
     this.#link = link
     this.#knowledge.wasTold()
@@ -368,20 +385,14 @@ class Shared implements SharedCounters {
     this.#reported = false
   }
 
-  /** A node that was late, because its process stood still, joins again: it has given out nothing meanwhile. */
   async #stay(): Promise<void> {
     const link = this.#link
     if (!link) return
     try {
-      if (!(await this.#isMember(link, false))) await this.#renewIn(link, true)
+      if (!(await this.#isMember(link, false))) await this.#comeBack(link)
     } catch (error) {
       if (this.#link === link) this.#failed(error)
     }
-  }
-
-  /** @throws Error when Redis answers too late for that */
-  async #renewIn(link: RedisLink, joins: true): Promise<void> {
-    if (!(await this.#isMember(link, joins))) throw new Error('Redis answers too slowly for this node to join')
   }
 
   /** Until when is said by Redis's own clock, which this node may take for slower than it is: never for faster. */
