@@ -387,4 +387,27 @@ describe('the key of this machine’s command line', () => {
       await rm(folder, { recursive: true, force: true })
     }
   })
+
+  test('gets in when a list of addresses shuts everybody out, and takes the list away', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'kh-'))
+    const { database, secrets, url, first } = platform
+    const access = await mintLocalAccess({ database, secrets, file: join(folder, 'cli.json'), url })
+    try {
+      const { key } = JSON.parse(await readFile(join(folder, 'cli.json'), 'utf8'))
+      const policy = '/v1/organization/key_policy'
+      const cidrs = ['127.0.0.1/32', '203.0.113.0/24']
+      expect((await platform.send(first.adminKey, 'POST', policy, { allowed_cidrs: cidrs })).status).toBe(200)
+      // The office has moved
+      await database.query(sql(`update key_policies set allowed_cidrs = '{203.0.113.0/24}' where scope_id = $1`), [
+        first.organizationId,
+      ])
+      expect((await list(first.adminKey)).status).toBe(401)
+      expect((await list(key)).status).toBe(200)
+      expect((await platform.send(key, 'POST', policy, { allowed_cidrs: [] })).status).toBe(200)
+      expect((await list(first.adminKey)).status).toBe(200)
+    } finally {
+      await access.revoke()
+      await rm(folder, { recursive: true, force: true })
+    }
+  })
 })

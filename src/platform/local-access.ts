@@ -1,6 +1,7 @@
 /**
  * How the command line of this machine gets in: with an ordinary admin key through the ordinary API. The server mints it
- * at each start, leaves it in a file that only this user can read, and revokes it when it stops.
+ * at each start, leaves it in a file that only this user can read, and revokes it when it stops. No list of addresses shuts it
+ * out: it is the way back in.
  */
 import { randomUUID } from 'node:crypto'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
@@ -41,7 +42,8 @@ async function mint(database: Database, secrets: Secrets): Promise<string> {
   return database.transaction(async tx => {
     const organizationId = await operatorOrganization(tx)
     if (organizationId === undefined) throw new Error('there is no organization yet to mint a key for')
-    const draft = { kind: 'admin', organizationId, projectId: null, ownerUserId: null, name: keyName } as const
+    const place = { organizationId, projectId: null, ownerUserId: null }
+    const draft = { ...place, kind: 'admin', name: keyName, isLocal: true } as const
     const { id, value } = await mintKey(tx, secrets, draft)
     await recordAuthEvent(tx, 'api_key', id)
     return value

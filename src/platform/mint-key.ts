@@ -24,6 +24,7 @@ const plain = {
   backupOf: null,
   rotatedFrom: null,
   mintedBy: null,
+  isLocal: false,
 } as const
 
 /** The caller records the auth event, as the last statement of its transaction. */

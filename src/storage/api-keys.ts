@@ -65,6 +65,8 @@ export type NewApiKey = KeySettings & {
   readonly backupOf: ApiKeyId | null
   readonly rotatedFrom: ApiKeyId | null
   readonly mintedBy: ApiKeyId | null
+  /** Of the command line on a server's own machine. */
+  readonly isLocal: boolean
 }
 
 /** Where a key is looked for: outside of it, it does not exist. */
@@ -165,9 +167,9 @@ export async function insertApiKey(tx: Queryable, key: NewApiKey): Promise<void>
   await tx.query(
     sql(`insert into api_keys (id, kind, organization_id, project_id, owner_user_id, service_account_id, name, secret_hash,
            pepper_id, redacted, scopes, expires_at, allowed_cidrs, allowed_origins, budget_key_id, backup_of,
-           rotated_from, minted_by, rotate_every_days, allowed_models, rotate_next_at)
+           rotated_from, minted_by, rotate_every_days, allowed_models, is_local, rotate_next_at)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-           address_blocks($13), $14, $15, $16, $17, $18, $19, $20, now() + make_interval(days => $19))`),
+           address_blocks($13), $14, $15, $16, $17, $18, $19, $20, $21, now() + make_interval(days => $19))`),
     [
       key.id,
       key.kind,
@@ -189,6 +191,7 @@ export async function insertApiKey(tx: Queryable, key: NewApiKey): Promise<void>
       key.mintedBy,
       key.rotateEveryDays,
       key.allowedModels,
+      key.isLocal,
     ],
   )
 }

@@ -70,7 +70,7 @@ const limits = `(select json_agg(to_json(l)) from rate_limits l
 
 const restrictions = `(select json_agg(json_build_object('scope', p.scope_id, 'cidrs', p.allowed_cidrs::text[],
       'origins', p.allowed_origins))
-    from key_policies p where p.scope_id in (k.organization_id, k.project_id))`
+    from key_policies p where p.scope_id in (k.organization_id, k.project_id) and not k.is_local)`
 
 /** An admin key calls no models, and must be able to take back what was activated by mistake. */
 const certificates = `(select json_agg(json_build_object('fingerprint', c.fingerprint_sha256, 'content', c.content))
