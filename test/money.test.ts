@@ -300,15 +300,25 @@ describe('what would cost more than it says', () => {
     },
   )
 
-  test('a failure that calls itself 200 costs nothing, and is told as one', async () => {
-    const failure = { error: { message: 'no capacity', code: 503 } }
-    scripted.scripts.set('fails as 200', { pieces: [JSON.stringify(failure)] })
-    const response = await send(body('fails as 200', { model: 's' }))
-    await expectRefusal(response, { status: 502, code: 'upstream_error' })
-    await sleep(deliveryMs)
-    const requestId = response.headers.get('x-request-id')
-    expect(await books.query('select from usage_events where request_id = $1', [requestId])).toEqual([])
-  })
+  test.each([
+    { kind: 'whole', contentType: 'application/json', pieces: (failure: string) => [failure] },
+    {
+      kind: 'streamed',
+      contentType: 'text/event-stream',
+      pieces: (failure: string) => [`data: ${failure.slice(0, 9)}`, `${failure.slice(9)}\n\n`, 'data: [DONE]\n\n'],
+    },
+  ])(
+    'a $kind failure that calls itself 200 costs nothing, and is told as one',
+    async ({ kind, contentType, pieces }) => {
+      const failure = JSON.stringify({ error: { message: 'no capacity', code: 503 } })
+      scripted.scripts.set('fails as 200', { contentType, pieces: pieces(failure), gapMs: 10 })
+      const response = await send(body('fails as 200', { model: 's', stream: kind === 'streamed' }))
+      await expectRefusal(response, { status: 502, code: 'upstream_error' })
+      await sleep(deliveryMs)
+      const requestId = response.headers.get('x-request-id')
+      expect(await books.query('select from usage_events where request_id = $1', [requestId])).toEqual([])
+    },
+  )
 
   test('an answer that is a list costs nothing, and is told as none', async () => {
     scripted.scripts.set('a list', { pieces: ['[1,2,3]'] })

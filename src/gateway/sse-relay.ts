@@ -29,7 +29,7 @@ export class SseRelay {
   #usage: unknown
   #serviceTier: unknown
   #done: Buffer = nothing
-  #failed = false
+  #failure: string | undefined
   #events = 0
   #bytes = 0
   #smallest = Number.POSITIVE_INFINITY
@@ -52,9 +52,9 @@ export class SseRelay {
     return this.#done.length > 0
   }
 
-  /** The provider said in the stream that it could not go on; some say `[DONE]` after that all the same. */
-  get failed(): boolean {
-    return this.#failed
+  /** What the provider said in the stream when it could not go on; some say `[DONE]` after that all the same. */
+  get failure(): string | undefined {
+    return this.#failure
   }
 
   /** The last that came ends an answer, or one of several: the usage is all that is missing. */
@@ -127,7 +127,7 @@ export class SseRelay {
       this.#serviceTier = chunk.service_tier
     }
     if (isObject(chunk?.error)) {
-      this.#failed = true
+      this.#failure = data
       return 'error'
     }
     return isObject(chunk?.usage) && Array.isArray(chunk.choices) && chunk.choices.length === 0 ? 'usage' : 'answer'

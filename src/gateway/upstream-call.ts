@@ -13,7 +13,7 @@ import type { Answer } from './answer.ts'
 import type { Call } from './call.ts'
 import { LeftUnread } from './left-unread.ts'
 import { SseRelay } from './sse-relay.ts'
-import { readWhole } from './whole-answer.ts'
+import { readWhole, statusOfFailure } from './whole-answer.ts'
 
 export type Attempt = { readonly answer: Answer } | { readonly failure: UpstreamFailure }
 
@@ -96,7 +96,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     this.#end()
-    if (this.#relay && this.#firstByteMs !== null) return this.#finishStream(this.#relay)
+    if (this.#relay && this.#hasAnswer(this.#relay)) return this.#finishStream(this.#relay)
     if (this.#status < 200 || this.#status > 299) return this.#finishRefused()
     this.#finishWhole()
   }
@@ -130,10 +130,13 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
   }
 
   #take(controller: Controller, relay: SseRelay, chunk: Buffer): void {
-    if (this.#firstByteMs === null) this.#beginStream()
     const { events } = relay
     const passed = relay.push(chunk)
     if (relay.events > events) this.#hear()
+    if (this.#firstByteMs === null) {
+      if (relay.failure !== undefined && relay.events === 0) return this.#failAtOnce(controller, relay.failure)
+      if (passed.length > 0 || this.#left) this.#beginStream()
+    }
     if (this.#left) this.#left.came(relay, chunk.length)
     else this.#pass(controller, passed)
     this.#expectEnd(controller)
@@ -180,6 +183,21 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     exchange.start(200, head)
   }
 
+  /** A stream that begins with an error is a failure that calls itself 200: the client has had nothing, and the next target may do better. */
+  #failAtOnce(controller: Controller, failure: string): void {
+    const bytes = Buffer.from(failure)
+    this.#status = statusOfFailure(bytes)
+    this.#chunks = [bytes]
+    this.#finishRefused()
+    controller.abort(new Error('the provider gave up'))
+  }
+
+  /** Begins it, where all that came was held back. */
+  #hasAnswer(relay: SseRelay): boolean {
+    if (this.#firstByteMs === null && (relay.tail.length > 0 || relay.usage !== undefined)) this.#beginStream()
+    return this.#firstByteMs !== null
+  }
+
   #collect(controller: Controller, chunk: Buffer): void {
     this.#bytes += chunk.length
     if (this.#status > 299 && this.#bytes > errorBodyBytesMax) return
@@ -212,7 +230,7 @@ export class UpstreamCall implements Dispatcher.DispatchHandler {
     const broken = !relay.finished && relay.usage === undefined
     if (this.#left) this.#succeed('client_left', relay, nothing)
     // It has told the client itself
-    else if (relay.failed) this.#succeed('upstream_cut', relay, nothing)
+    else if (relay.failure !== undefined) this.#succeed('upstream_cut', relay, nothing)
     else if (broken) this.#succeed('upstream_cut', relay, cutTail(this.#settings.target, undefined))
     else this.#succeed('complete', relay, relay.tail)
   }

@@ -18,6 +18,9 @@ export function readWhole(bytes: Buffer): WholeAnswer {
   return isFailure(body) ? { failedWith: failureStatus(body.error) } : { usage, serviceTier: findServiceTier(bytes) }
 }
 
+/** @param bytes of which it is known that the provider says in them that it failed */
+export const statusOfFailure = (bytes: Buffer): number => failureStatus(jsonObject(bytes)?.error)
+
 type JsonObject = { readonly [member: string]: unknown }
 
 function jsonObject(bytes: Buffer): JsonObject | undefined {
@@ -35,7 +38,7 @@ const isFailure = ({ error, choices, data }: JsonObject): boolean =>
   typeof error === 'object' && error !== null && choices === undefined && data === undefined
 
 function failureStatus(error: unknown): number {
-  // Checked by the caller to be an object
-  const { code } = error as { code?: unknown }
+  // Any JSON value has members of unknown types, or none
+  const code = (error as { code?: unknown } | null | undefined)?.code
   return typeof code === 'number' && code >= 400 && code <= 599 ? Math.trunc(code) : 502
 }
