@@ -6,6 +6,7 @@ import { countersClock } from '#storage/open-counters.ts'
 import { type SharedCounters, sharedCounters } from '#storage/shared-counters.ts'
 import { startRedis } from '../test/support/redis.ts'
 import { has } from '../test/support/system.ts'
+import { noTrouble } from '../test/support/trouble.ts'
 import type { Bench, BenchContext, Findings } from './support/bench.ts'
 import { ratiosOf, showSpread, spreadOf } from './support/statistics.ts'
 
@@ -63,7 +64,7 @@ async function openShared(parts: AsyncDisposableStack): Promise<SharedCounters> 
   const redis = await startRedis()
   parts.defer(() => redis.stop())
   const nodes = () => ({ count: 1, rank: 0 })
-  const options = { redisUrl: redis.url, nodes, now: countersClock(), onError: console.error }
+  const options = { redisUrl: redis.url, nodes, now: countersClock(), away: noTrouble }
   const counters = await sharedCounters(options)
   parts.defer(() => counters.close())
   return counters

@@ -13,6 +13,7 @@ import { migrate } from '#storage/migrate.ts'
 import { ensureUsagePartitions, settleUsageRecords, type UsageRecord } from '#storage/usage.ts'
 import { uuidv7 } from '#storage/uuid.ts'
 import { newDataDir, removeDataDir } from '../test/support/keyhouse.ts'
+import { noTrouble } from '../test/support/trouble.ts'
 import type { Bench, BenchContext, Findings } from './support/bench.ts'
 import { percentile, showSpread, spreadOf } from './support/statistics.ts'
 
@@ -207,7 +208,7 @@ async function measureHot(database: Database, place: Place, { folder, seconds }:
   const journal = await Journal.open(
     { directory: folder, segmentBytesMax: 8 * 1024 * 1024, bytesMax: 2 ** 30 },
     records => settleUsageRecords(database, records, (record, cause) => Promise.reject(new Error(record, { cause }))),
-    console.error,
+    { unwritable: noTrouble, undelivered: noTrouble, onError: console.error },
   )
   const { wallets } = openWallets(database, 'bench hot')
   const accounts = accountsOf(spenderOf(place, everyLimit), Date.now())

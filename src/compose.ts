@@ -3,13 +3,13 @@
  * half-way. What each part needs stands in its file of compose/.
  */
 import { parseUsd } from '#core/money.ts'
-import type { Log } from '#observe/log.ts'
+import { type Log, warnSparingly } from '#observe/log.ts'
 import { createMetrics } from '#observe/metrics.ts'
 import { ensureBuiltins } from '#platform/builtins.ts'
 import { type FirstStart, firstStart } from '#platform/first-start.ts'
 import { fakeModels } from '#providers/fake/models.ts'
 import { closers } from '#src/closers.ts'
-import { type Base, isLeader, isOn, now } from '#src/compose/base.ts'
+import { type Base, isLeader, isOn, now, wallClock } from '#src/compose/base.ts'
 import { openGateway } from '#src/compose/gateway.ts'
 import { openJobs } from '#src/compose/jobs.ts'
 import { keepLocalAccess } from '#src/compose/local-access.ts'
@@ -19,6 +19,7 @@ import { openServer } from '#src/compose/server.ts'
 import { openStorage } from '#src/compose/storage.ts'
 import type { Config } from '#src/config.ts'
 import type { Seat } from '#src/seat.ts'
+import { Troubles } from '#src/troubles.ts'
 
 export type Keyhouse = {
   readonly url: string
@@ -37,7 +38,15 @@ const chatModelDefault = 'tinyllama-1.1b-chat'
 /** @param seat of a worker; see workers.ts */
 export async function compose(config: Config, log: Log, seat?: Seat): Promise<Keyhouse> {
   const closing = closers((details, message) => log.error(details, message))
-  const base = { config, log, closing, seat, onError: (message: string, err: unknown) => log.error({ err }, message) }
+  const base: Base = {
+    config,
+    log,
+    closing,
+    seat,
+    troubles: new Troubles(log, wallClock),
+    warn: warnSparingly(log, now),
+    onError: (message, err) => log.error({ err }, message),
+  }
   try {
     return await build(base)
   } catch (error) {

@@ -1,5 +1,6 @@
 /** The database of this node: the user's own, or the embedded one, which is started again when it dies. */
 import type pg from 'pg'
+import type { Trouble } from '#contract/troubles.ts'
 import type { Log } from '#observe/log.ts'
 import type { DataDirectory } from '#storage/data-directory.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '#storage/embedded-postgres.ts'
@@ -10,8 +11,7 @@ const restartMs = 1000
 export async function keepDatabase(
   databaseUrl: string,
   directory: DataDirectory,
-  log: Log,
-  closing: Closers,
+  { log, closing, down }: { log: Log; closing: Closers; down: Trouble },
 ): Promise<pg.PoolConfig> {
   if (databaseUrl !== '') return { connectionString: databaseUrl }
   const options = {
@@ -26,17 +26,17 @@ export async function keepDatabase(
       if (!expected && !stopping) restart(description)
     })
   }
-  const restart = (description: string): void => {
-    log.error({ description }, 'the embedded database died; starting it again')
+  const restart = (description: unknown): void => {
+    down.began(description)
     startEmbeddedPostgres(options).then(
       running => {
         embedded = running
         watch(running)
+        down.over()
         if (stopping) void running.stop()
       },
       error => {
-        log.error({ err: error }, 'the embedded database could not be started')
-        if (!stopping) setTimeout(restart, restartMs, 'it could not be started')
+        if (!stopping) setTimeout(restart, restartMs, error)
       },
     )
   }

@@ -2,7 +2,9 @@
 import type { Gateway } from '#gateway/gateway.ts'
 import { within } from '#gateway/within.ts'
 import type { Inference } from '#inference/inference.ts'
+import { maskCredentials } from '#observe/log.ts'
 import type { Config } from '#src/config.ts'
+import type { Troubles } from '#src/troubles.ts'
 import { version } from '#src/version.ts'
 import type { DataDirectory } from '#storage/data-directory.ts'
 import { type Database, sql } from '#storage/database.ts'
@@ -14,16 +16,24 @@ export type StatusParts = {
   readonly gateway: Gateway
   readonly inference: Inference
   readonly startedAtMs: number
+  readonly troubles: Troubles
 }
 
 /** A database that takes longer cannot check keys in time: calls are refused, and the balancer is to know it at once. */
+const reasonMax = 500
+
 const readyMsMax = 1_000
 
 /** Reasons for a load balancer to send nothing here. A full journal or a stale node refuses calls, so it is not ready. */
-export async function unready(gateway: Gateway, database: Database, draining: boolean): Promise<string[]> {
+export async function unready(
+  { gateway, database, troubles }: Pick<StatusParts, 'gateway' | 'database' | 'troubles'>,
+  draining: boolean,
+): Promise<string[]> {
   const reasons: string[] = []
   if (draining) reasons.push('the server is shutting down')
   if (gateway.journal.refusal) reasons.push(gateway.journal.refusal)
+  if (troubles.list().some(({ kind }) => kind === 'secrets_differ'))
+    reasons.push('the secrets are not those of this database')
   if (!gateway.grants.fresh) {
     const answers = await within(readyMsMax, askDatabase(database)).then(
       ({ ok }) => ok,
@@ -34,7 +44,15 @@ export async function unready(gateway: Gateway, database: Database, draining: bo
   return reasons
 }
 
-export async function readStatus({ config, directory, database, gateway, inference, startedAtMs }: StatusParts) {
+export async function readStatus({
+  config,
+  directory,
+  database,
+  gateway,
+  inference,
+  startedAtMs,
+  troubles,
+}: StatusParts) {
   const { waiting, bytes, refusal, lastSinkError } = gateway.journal.report()
   const models = (await inference.list()).map(({ name, state }) => [name, state] as const)
   return {
@@ -50,6 +68,12 @@ export async function readStatus({ config, directory, database, gateway, inferen
     journal: { waiting, bytes, refusal: refusal ?? null, last_error: lastSinkError ?? null },
     cluster: { nodes: gateway.cluster.current().count, rate_limits: gateway.counters.mode },
     auth_staleness_ms: Math.round(gateway.grants.stalenessMs),
+    troubles: troubles.list().map(({ kind, about, sinceMs, reason }) => ({
+      kind,
+      about,
+      since: Math.floor(sinceMs / 1000),
+      reason: maskCredentials(reason).slice(0, reasonMax),
+    })),
     calls_active: gateway.active.count,
     models: Object.fromEntries(models),
   }

@@ -20,6 +20,8 @@ import { openOwnDirectory } from '#src/compose/storage.ts'
 import type { Keyhouse } from '#src/compose.ts'
 import type { Config } from '#src/config.ts'
 import { keepDatabase } from '#src/keep-database.ts'
+import { wallClock } from './compose/base.ts'
+import { Troubles } from './troubles.ts'
 import type { Start, Started } from './worker.ts'
 
 const modelStopMs = 3_000
@@ -41,7 +43,11 @@ export async function composeWorkers(config: Config, log: Log): Promise<Keyhouse
     const { values } = config
     const directory = await openOwnDirectory(config)
     closing.add('data directory', () => directory.release())
-    const connection = await keepDatabase(values['database-url'], directory, log, closing)
+    const connection = await keepDatabase(values['database-url'], directory, {
+      log,
+      closing,
+      down: new Troubles(log, wallClock).of('embedded_database_down'),
+    })
     const model = createModelProcess({
       models: directory.paths.models,
       socketPath: directory.paths.modelSocket,

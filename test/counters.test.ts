@@ -10,6 +10,7 @@ import { type Nodes, retryMs, type SharedCounters, sharedCounters, shareOf } fro
 import { FaultProxy } from './support/fault-proxy.ts'
 import { startRedis, type TestRedis } from './support/redis.ts'
 import { has } from './support/system.ts'
+import { noTrouble, troubleInto } from './support/trouble.ts'
 
 const minute = 60_000
 const day = 86_400_000
@@ -133,7 +134,7 @@ describe.runIf(has('redis'))('with Redis', () => {
       redisUrl,
       nodes: () => nodes,
       now: countersClock(),
-      onError: message => errors.push(message),
+      away: troubleInto(errors),
       slotMs,
     })
     opened.push(counters)
@@ -176,7 +177,7 @@ describe.runIf(has('redis'))('with Redis', () => {
         nodes: () => ({ count: 1, rank: 0 }),
         // Days after it began, when its empty buckets are full
         now: () => clock() + (hasBegun ? 2 * day : 0),
-        onError: () => undefined,
+        away: noTrouble,
       })
       hasBegun = true
     })
@@ -241,6 +242,19 @@ describe.runIf(has('redis'))('with Redis', () => {
     // An empty Redis has from the nodes what they had seen in it
     await expect.poll(async () => admittedOf(one, 100, limit)).toBeGreaterThan(0)
     expect(await look(two, limit)).toBe(0)
+  })
+
+  test('a Redis that is out of memory is as good as away, is said so, and is joined again when it has room', async () => {
+    const limit = fresh(100)
+    const one = await node()
+    await isIn(one, 'redis')
+    await ask(client => client.config('SET', 'maxmemory', '1'))
+    await one.take([limit], [1])
+    expect(one.mode).toBe('alone')
+    expect(errors).toEqual([expect.stringContaining('OOM')])
+    await ask(client => client.config('SET', 'maxmemory', '0'))
+    await isIn(one, 'redis')
+    expect((await one.take([limit], [1])).fits).toBe(true)
   })
 
   test('after a cut, what was not given out is there at once, and no more', async () => {

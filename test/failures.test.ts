@@ -82,7 +82,10 @@ describe.runIf(onLinux)('the database', () => {
   /** What is seen past the bound, and of a stream that began before. */
   async function whileAway(reading: ReturnType<typeof readAll>) {
     await sleep(freshMs + 500)
-    return { live: await status('/health/live'), ready: await status('/health/ready'), text: (await reading).text }
+    const [live, ready] = [await status('/health/live'), await status('/health/ready')]
+    // Whoever reads the metrics has a deadline, too
+    const metrics = await fetch(`${gateway.url}/metrics`, { signal: AbortSignal.timeout(databaseTimeoutMs) })
+    return { live, ready, metrics: await metrics.text(), text: (await reading).text }
   }
 
   test('hangs: 503 from one second on and never 200, streams finish, and it goes on by itself', async () => {
@@ -94,9 +97,10 @@ describe.runIf(onLinux)('the database', () => {
     const stopped = databaseProcesses(gateway.keyhouse.dataDir)
     signalAll(stopped, 'SIGSTOP')
     const awayAtMs = performance.now()
-    const { text, ready, live } = await whileAway(reading).finally(() => signalAll(stopped, 'SIGCONT'))
+    const { text, ready, live, metrics } = await whileAway(reading).finally(() => signalAll(stopped, 'SIGCONT'))
     const backAtMs = performance.now()
     expect([live, ready]).toEqual([200, 503])
+    expect(metrics).toContain('keyhouse_troubles{trouble="database_away"} 1')
     expect(text.endsWith('data: [DONE]\n\n')).toBe(true)
     await expect.poll(answered, { timeout: recoverMs, interval: 50 }).toBe(200)
     console.log(`database hung for ${ms(backAtMs - awayAtMs)}: served again after ${ms(performance.now() - backAtMs)}`)
@@ -201,6 +205,9 @@ describe.runIf(onLinux)('the disk', () => {
     limitFiles(null)
     await expect.poll(answered, { timeout: 3_000, interval: 100 }).toBe(200)
     await expect.poll(() => status('/health/ready')).toBe(200)
+    const told = gateway.keyhouse.output().match(/"trouble":"journal_unwritable"/g)
+    // Once when it began, once when it was over
+    expect(told).toHaveLength(2)
   })
 
   test('what nobody could write down stays held, and a restart gives it back', async () => {

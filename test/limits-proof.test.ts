@@ -12,6 +12,7 @@ import { type SharedCounters, sharedCounters } from '#storage/shared-counters.ts
 import { FaultProxy } from './support/fault-proxy.ts'
 import { startRedis, type TestRedis } from './support/redis.ts'
 import { has } from './support/system.ts'
+import { noTrouble } from './support/trouble.ts'
 
 const periodMs = 1_000
 const perPeriod = 300
@@ -55,7 +56,7 @@ describe.runIf(has('redis'))('limits', () => {
       shares.map(async (share, rank) => {
         const proxy = await FaultProxy.open({ target })
         const redisUrl = `redis://127.0.0.1:${proxy.port}`
-        const options = { redisUrl, nodes: () => ({ count, rank }), now, onError: () => undefined }
+        const options = { redisUrl, nodes: () => ({ count, rank }), now, away: noTrouble }
         return { counters: await sharedCounters(options), proxy, share }
       }),
     )

@@ -1,8 +1,9 @@
 /** What every part is built from. */
-import type { Log } from '#observe/log.ts'
+import type { Log, Warn } from '#observe/log.ts'
 import type { Closers } from '#src/closers.ts'
 import type { Config } from '#src/config.ts'
 import type { Seat } from '#src/seat.ts'
+import type { Troubles } from '#src/troubles.ts'
 
 export type Base = {
   readonly config: Config
@@ -10,6 +11,9 @@ export type Base = {
   readonly closing: Closers
   /** Undefined: the only process of this installation on this machine. */
   readonly seat: Seat | undefined
+  readonly troubles: Troubles
+  /** For what may come with every call. */
+  readonly warn: Warn
   onError(message: string, error: unknown): void
 }
 

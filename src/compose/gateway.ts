@@ -42,7 +42,7 @@ export async function openGateway(
   providers: readonly Provider[],
   metrics: Metrics,
 ): Promise<Gateway> {
-  const { config, closing, onError, log } = base
+  const { config, closing, onError, troubles, warn } = base
   const { values } = config
   const grants = new Grants(
     database,
@@ -51,7 +51,7 @@ export async function openGateway(
   )
   const unreadable = (provider: string, cause: unknown): void =>
     onError(`the credential of provider ${provider} cannot be opened: was the sealing key changed?`, cause)
-  const catalogue = catalogueSnapshot(() => readCatalogue(database, secrets, unreadable), onError)
+  const catalogue = catalogueSnapshot(() => readCatalogue(database, secrets, unreadable), troubles.of('models_unread'))
   closing.add('catalogue', () => catalogue.stop())
   const connections = new Connections({
     connectTimeoutMs: values['upstream-connect-timeout-ms'],
@@ -66,13 +66,15 @@ export async function openGateway(
     database,
     { id: node, version },
     { recalled: scope => wallets.recall(scope), lost: () => wallets.doubtLeases() },
-    onError,
+    troubles.of('cluster_unheard'),
   )
   closing.add('usage', () => within(settleMs, settleAll(journal, wallets, cluster)))
   const counters = await openCounters({
     redisUrl: values['redis-url'],
     nodes: () => cluster.current(),
     file: join(directory.path, 'rate-limits.json'),
+    away: troubles.of('redis_away'),
+    unkept: troubles.of('rate_limits_unkept'),
     onError,
   })
   closing.add('rate limits', () => counters.close(), partMs)
@@ -80,7 +82,7 @@ export async function openGateway(
     write: writePayloads(database),
     wallClock,
     dropped: count => metrics.payloadsDropped(count),
-    warn: (details, message) => log.warn(details, message),
+    warn,
   })
   closing.add('captured calls', () => payloads.close(), capturedMs)
   const active = new ActiveCalls()
@@ -92,11 +94,11 @@ export async function openGateway(
       onError('calls of a changed key could not be checked', error),
     )
   })
-  const clock = new DatabaseClock(now, wallClock, message => log.warn(message))
+  const clock = new DatabaseClock(now, wallClock, troubles.of('clock_off'))
   grants.onTime(clock.hear)
   const sweep = setInterval(() => active.cutExpired(clock.nowMs()), expiredEveryMs)
   closing.add('expired keys', () => clearInterval(sweep))
-  const watch = await watchGrants(database, grants, values['auth-poll-ms'], onError)
+  const watch = await watchGrants(database, grants, values['auth-poll-ms'], troubles.of('database_away'))
   closing.add('watch', () => watch.stop(), partMs)
   await catalogue.reload()
   return {
@@ -107,7 +109,7 @@ export async function openGateway(
     cluster,
     wallets,
     journal,
-    circuits: new Circuits(now),
+    circuits: new Circuits(now, about => troubles.of('provider_failing', about)),
     paces: new Paces(),
     connections,
     active,
@@ -121,7 +123,7 @@ export async function openGateway(
     }, now),
     now,
     wallClock: clock.nowMs,
-    warn: (details, message) => log.warn(details, message),
+    warn,
   }
 }
 

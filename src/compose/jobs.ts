@@ -14,7 +14,7 @@ export function mailOf({ values }: Config): { smtpUrl: string; from: string; pub
 }
 
 export async function openJobs(
-  { config, log, closing }: Base,
+  { config, log, closing, troubles }: Base,
   { database, connection, secrets, node }: Storage,
   { metrics, wallClock }: { metrics: Metrics; wallClock: () => number },
 ): Promise<void> {
@@ -27,6 +27,7 @@ export async function openJobs(
     nodeId: node,
     mail: mailOf(config),
     metrics,
+    trouble: job => troubles.of('job_failing', job),
     parts: {
       database,
       secrets,

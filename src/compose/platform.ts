@@ -23,7 +23,7 @@ function openLeakKeys({ values }: Config): LeakKeys | undefined {
 }
 
 export async function openPlatform(
-  { config, log, closing, seat }: Base,
+  { config, log, warn, closing, seat, troubles }: Base,
   { database, secrets, directory }: Storage,
   parts: { gateway: Gateway; metrics: Metrics; inference: Inference; startedAtMs: number; localAccess: LocalAccess },
 ): Promise<Platform> {
@@ -42,6 +42,7 @@ export async function openPlatform(
     database,
     secrets,
     log,
+    warn,
     version,
     clientAddress: addressReader(config),
     clientCertificates: certificateReader(config),
@@ -53,7 +54,7 @@ export async function openPlatform(
     wallClock: gateway.wallClock,
     refused: metrics.refused,
     shownConfig: () => describeConfig(config),
-    status: () => readStatus({ config, directory, database, gateway, inference, startedAtMs }),
+    status: () => readStatus({ config, directory, database, gateway, inference, startedAtMs, troubles }),
     localModels: inference,
     backup: {
       async write(sink) {

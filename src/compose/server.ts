@@ -18,7 +18,7 @@ import type { Storage } from './storage.ts'
 const settleMs = 5_000
 
 export async function openServer(
-  { config, log, closing, seat }: Base,
+  { config, log, closing, seat, troubles, warn }: Base,
   { database }: Storage,
   { gateway, platform, metrics }: { gateway: Gateway; platform: Platform; metrics: Metrics },
 ): Promise<Listening> {
@@ -32,7 +32,7 @@ export async function openServer(
     }),
   )
   const operations = operationRoutes({
-    unready: () => unready(gateway, database, draining),
+    unready: () => unready({ gateway, database, troubles }, draining),
     metrics: async () => ({
       text: await (seat ? seat.metricsOfAll() : metrics.text()),
       contentType: metrics.contentType,
@@ -45,6 +45,7 @@ export async function openServer(
     journalBytes: () => gateway.journal.report().bytes,
     grantsRemembered: () => gateway.grants.size,
     stalenessSeconds: () => gateway.grants.stalenessMs / 1000,
+    troubles: () => troubles.counts(),
   })
   seat?.onMetricsAsked(() => metrics.snapshot())
   const server = await listen(
@@ -62,7 +63,7 @@ export async function openServer(
     },
     [...calls, ...operations],
     (request, response, exchange) => platform.handle(request, response, exchange.requestId),
-    { log, refused: metrics.refused },
+    { log, warn, refused: metrics.refused },
   )
   closing.add('server', () => server.close())
   closing.add('calls in flight', () => gateway.active.drain(values['drain-ms'], settleMs))

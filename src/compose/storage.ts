@@ -40,13 +40,19 @@ const partMs = 1_000
 const partitionsEveryMs = 3_600_000
 
 export async function openStorage(base: Base): Promise<Storage> {
-  const { config, log, closing, seat, onError } = base
+  const { config, log, closing, seat, onError, troubles } = base
   const { values } = config
   const directory = seat ? await openWorkerDirectory(seat.shared, seat.worker) : await openOwnDirectory(config)
   closing.add('data directory', () => directory.release())
   const given = { pepper: values['key-pepper'], sealingKey: values['sealing-key'] }
   const secrets = await loadSecrets(directory.paths.secrets, given)
-  const connection = seat?.connection ?? (await keepDatabase(values['database-url'], directory, log, closing))
+  const connection =
+    seat?.connection ??
+    (await keepDatabase(values['database-url'], directory, {
+      log,
+      closing,
+      down: troubles.of('embedded_database_down'),
+    }))
   const database = openDatabase(
     {
       connection,
@@ -54,7 +60,8 @@ export async function openStorage(base: Base): Promise<Storage> {
       connectTimeoutMs: values['database-timeout-ms'],
       statementTimeoutMs: values['database-timeout-ms'],
     },
-    error => onError('a database connection failed', error),
+    // That it is away is said by those who cannot wait for the next try
+    err => log.debug({ err }, 'a database connection failed'),
   )
   closing.add('database', () => database.close(), partMs)
   const { from, to } = await migrate(database).catch(error => explainDatabase(values['database-url'], error))
@@ -106,7 +113,11 @@ function openJournal(base: Base, { path }: DataDirectory, folder: string, databa
     bytesMax: values['journal-bytes-max'],
   }
   const rejected = keepRejected(join(path, 'rejected-usage.log'), base.onError)
-  return Journal.open(settings, records => settleUsageRecords(database, records, rejected), base.onError)
+  return Journal.open(settings, records => settleUsageRecords(database, records, rejected), {
+    unwritable: base.troubles.of('journal_unwritable'),
+    undelivered: base.troubles.of('usage_waiting'),
+    onError: base.onError,
+  })
 }
 
 /** What an earlier run could not finish: first its journal, then the leases that nothing in the journal speaks for. */

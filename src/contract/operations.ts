@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { usdText } from './amounts.ts'
 import type { Endpoints } from './endpoint.ts'
+import { troubleKinds } from './troubles.ts'
 
 const snapshot = { contentType: 'application/gzip', about: 'One consistent snapshot of the database.' } as const
 
@@ -33,6 +34,16 @@ export const serverStatus = z
         .describe('Counted in memory, in Redis, or, with Redis away, by each node for its share.'),
     }),
     auth_staleness_ms: z.number(),
+    troubles: z
+      .array(
+        z.object({
+          kind: z.enum(troubleKinds),
+          about: z.string().describe('Which provider or job; empty where there is but one.'),
+          since: z.int().describe('Unix seconds.'),
+          reason: z.string().describe('What was met last.'),
+        }),
+      )
+      .describe('What is wrong with this node now, the oldest first.'),
     calls_active: z.number(),
     models: z.record(z.string(), z.object({ status: z.string(), percent: z.number().optional() })),
     credit: z.object({ available_usd: usdText, reserved_usd: usdText }),

@@ -1,4 +1,5 @@
 /** The catalogue that calls read: replaced whole when something changed, never touched in place. */
+import type { Trouble } from '#contract/troubles.ts'
 import { type Catalogue, emptyCatalogue } from '#core/catalogue.ts'
 
 export type CatalogueSnapshot = {
@@ -12,10 +13,7 @@ export type CatalogueSnapshot = {
 
 const retryMs = 1000
 
-export function catalogueSnapshot(
-  read: () => Promise<Catalogue>,
-  onError: (message: string, error: unknown) => void,
-): CatalogueSnapshot {
+export function catalogueSnapshot(read: () => Promise<Catalogue>, unread: Trouble): CatalogueSnapshot {
   let catalogue = emptyCatalogue
   let reading: Promise<void> | undefined
   let again = false
@@ -26,13 +24,14 @@ export function catalogueSnapshot(
       again = false
       catalogue = await read()
     } while (again)
+    unread.over()
   }
   const reload = (): Promise<void> => {
     clearTimeout(retry)
     again = true
     reading ??= readAll()
       .catch(error => {
-        onError('the models could not be read; the last known ones stay in force', error)
+        unread.began(error)
         retry = setTimeout(() => void reload(), retryMs)
       })
       .finally(() => {

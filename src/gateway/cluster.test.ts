@@ -1,6 +1,7 @@
 import type pg from 'pg'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Database, Statement } from '#storage/database.ts'
+import { noTrouble, troubleInto } from '../../test/support/trouble.ts'
 import { joinCluster } from './cluster.ts'
 
 beforeEach(() => void vi.useFakeTimers())
@@ -17,13 +18,18 @@ test('a database that lets a node in and then does not answer it stops no heartb
   }
   // As much of a database, and of a connection, as a cluster asks for
   const database = { query, connect: async () => silent as unknown as pg.Client } as unknown as Database
-  const onError = vi.fn()
-  const joining = joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, onError)
+  const reasons: string[] = []
+  const joining = joinCluster(
+    database,
+    { id: 'n', version: '1' },
+    { recalled: vi.fn(), lost: vi.fn() },
+    troubleInto(reasons),
+  )
   await vi.advanceTimersByTimeAsync(20_000)
   const link = await joining
   expect(beats).toBeGreaterThanOrEqual(4)
   expect(ended).toHaveBeenCalled()
-  expect(onError).toHaveBeenCalled()
+  expect(reasons).toHaveLength(1)
   await link.stop()
 })
 
@@ -45,7 +51,7 @@ test('two nodes that start at once, and do not see each other, count each other 
   }
   // As much of a database, and of a connection, as a cluster asks for
   const database = { query, connect: async () => connection as unknown as pg.Client } as unknown as Database
-  const link = await joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, vi.fn())
+  const link = await joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, noTrouble)
   expect(link.current().count).toBe(1)
   expect(said.filter(what => what !== 'other')).toEqual(['listens', 'runs', 'announced'])
   nodes = 2n
@@ -81,7 +87,7 @@ test('a node that hears of its own leaving does not come back, nor listens anew'
   }
   // As much of a database, and of a connection, as a cluster asks for
   const database = { query, connect } as unknown as Database
-  const link = await joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, vi.fn())
+  const link = await joinCluster(database, { id: 'n', version: '1' }, { recalled: vi.fn(), lost: vi.fn() }, noTrouble)
   await vi.advanceTimersByTimeAsync(0)
   const beatsBefore = beats
   await link.leave()

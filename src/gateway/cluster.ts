@@ -3,6 +3,7 @@
  * itself, and listens: for nodes that come and go, since the shares of rate limits depend on how many there are, and for recalls.
  * With others, it polls for recalls that listening missed.
  */
+import type { Trouble } from '#contract/troubles.ts'
 import type { Database } from '#storage/database.ts'
 import { newestRecall, recallsAfter } from '#storage/leases.ts'
 import { announceChange, type Cluster, clusterChannel, heartbeat, leaveCluster } from '#storage/nodes.ts'
@@ -31,12 +32,11 @@ export async function joinCluster(
   database: Database,
   node: { readonly id: string; readonly version: string },
   listeners: Listeners,
-  onError: (message: string, error: unknown) => void,
+  unheard: Trouble,
 ): Promise<ClusterLink> {
   let cluster = alone
   let lastRecall = await newestRecall(database)
   let listening: { end(): Promise<void> } | undefined
-  let failing = false
   let stopped = false
   let timer: NodeJS.Timeout | undefined
   let beating: Promise<void> = Promise.resolve()
@@ -70,14 +70,14 @@ export async function joinCluster(
     cluster = await within(beatMsMax, heartbeat(database, node.id, node.version))
     if (cluster.lost) listeners.lost()
     if (!listening && !stopped) await listen()
+    unheard.over()
   }
   const beat = (): Promise<void> => {
     beating = beating.then(beatOnce, beatOnce)
     return beating
   }
   const report = (error: unknown): void => {
-    if (!failing && !stopped) onError('this node cannot say that it runs, nor hear of the others', error)
-    failing = true
+    if (!stopped) unheard.began(error)
   }
 
   // It listens before it says that it runs, and announces itself even where it saw nobody: two that start at once do not see each other
@@ -92,7 +92,6 @@ export async function joinCluster(
         await beat()
       }
       await readRecalls()
-      failing = false
     } catch (error) {
       report(error)
     }

@@ -10,7 +10,6 @@ import type { Answer } from './answer.ts'
 import type { Call } from './call.ts'
 import type { Gateway } from './gateway.ts'
 import { upstreamBody } from './request-body.ts'
-import { circuitOf } from './route.ts'
 import { type Attempt, UpstreamCall } from './upstream-call.ts'
 
 /** Targets that one call tries at most. */
@@ -59,9 +58,8 @@ async function tryTarget(gateway: Gateway, call: Call, admission: Admission, tar
     throw error
   }
   const attempt = await request(gateway, call, admission, target, provider)
-  const failed = 'failure' in attempt && attempt.failure.tryNext
-  if (failed) gateway.circuits.failed(circuitOf(target))
-  else gateway.circuits.succeeded(circuitOf(target))
+  if ('failure' in attempt && attempt.failure.tryNext) gateway.circuits.failed(target, attempt.failure.error)
+  else gateway.circuits.succeeded(target)
   return attempt
 }
 

@@ -6,9 +6,9 @@ import type { ServiceTier, Usage } from '#core/usage.ts'
 import { type Admission, bytesPerTokenEstimate, estimateInput } from './admit.ts'
 import type { Answer, StreamTally } from './answer.ts'
 import type { Call } from './call.ts'
+import { targetId } from './circuits.ts'
 import type { Gateway } from './gateway.ts'
 import { readServiceTier, readUsage } from './read-usage.ts'
-import { circuitOf } from './route.ts'
 
 export type Metered = { readonly usage: Usage; readonly estimated: boolean }
 
@@ -41,7 +41,7 @@ const askedTier = ({ ask: { serviceTier = 'auto' } }: Call): ServiceTier =>
 function learnFrom({ paces }: Gateway, call: Call, answer: Answer, { outputTokens, reasoningTokens }: Usage): void {
   const { tally, silentMs, target } = answer
   const unseen = outputTokens - (tally ? estimateStream(tally, call.ask.choices) : 0)
-  paces.learn(circuitOf(target), {
+  paces.learn(targetId(target), {
     silentMs,
     // Some stream what they think, and then nothing of it was unseen
     unseenTokens: Math.max(0, Math.min(unseen, reasoningTokens)),
@@ -54,7 +54,7 @@ type Output = { readonly seen: number; readonly unseen: number }
 const nothing: Output = { seen: 0, unseen: 0 }
 
 function estimateOutput({ paces }: Gateway, call: Call, { tally, tail, silentMs, target }: Answer): Output {
-  const pace = circuitOf(target)
+  const pace = targetId(target)
   if (tally) return { seen: estimateStream(tally, call.ask.choices), unseen: paces.thoughtIn(pace, silentMs) }
   if (tail.length > 0) return { seen: Math.ceil(tail.length / bytesPerTokenEstimate), unseen: 0 }
   return { seen: 0, unseen: call.ask.stream ? paces.thoughtIn(pace, silentMs) : paces.writtenIn(pace, silentMs) }

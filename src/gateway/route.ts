@@ -14,8 +14,6 @@ export function route(gateway: Gateway, call: Call): readonly Target[] {
     })
   }
   if (targets.length === 1) return targets
-  const isOpen = (target: Target): boolean => gateway.circuits.isOpen(circuitOf(target))
+  const isOpen = (target: Target): boolean => gateway.circuits.isOpen(target)
   return [...targets.filter(target => !isOpen(target)), ...targets.filter(isOpen)]
 }
-
-export const circuitOf = (target: Target): string => `${target.providerId} ${target.upstreamModel}`

@@ -1,4 +1,5 @@
 /** Keeps the grants fresh: polls on a timer, and sooner when the database notifies. Losing notifications costs nothing but time. */
+import type { Trouble } from '#contract/troubles.ts'
 import { authChannel } from '#storage/auth-events.ts'
 import type { Database } from '#storage/database.ts'
 import type { Grants } from './grants.ts'
@@ -7,14 +8,8 @@ export type Watch = { stop(): Promise<void> }
 
 const reconnectMs = 1000
 
-export async function watchGrants(
-  database: Database,
-  grants: Grants,
-  pollMs: number,
-  onError: (message: string, error: unknown) => void,
-): Promise<Watch> {
+export async function watchGrants(database: Database, grants: Grants, pollMs: number, away: Trouble): Promise<Watch> {
   let stopped = false
-  let failing = false
   let listener: { end(): Promise<void> } | undefined
   let timer: NodeJS.Timeout | undefined
   let reconnect: NodeJS.Timeout | undefined
@@ -22,10 +17,9 @@ export async function watchGrants(
   const poll = async (): Promise<void> => {
     try {
       await grants.poll()
-      failing = false
+      away.over()
     } catch (error) {
-      if (!failing && !stopped) onError('changes to keys cannot be read; calls are checked against the database', error)
-      failing = true
+      if (!stopped) away.began(error)
     }
   }
   const tick = async (): Promise<void> => {

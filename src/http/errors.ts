@@ -2,16 +2,16 @@
 import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { ApiError, apiError, errorBody, errorHeaders } from '#contract/errors.ts'
-import type { Log } from '#observe/log.ts'
+import type { Log, Warn } from '#observe/log.ts'
 import type { HttpExchange } from './exchange.ts'
 
-export type ErrorObserver = { readonly log: Log; refused(code: string): void }
+export type ErrorObserver = { readonly log: Log; readonly warn: Warn; refused(code: string): void }
 
 /** An `ApiError` as it is; anything else is a bug, logged in full and told as `internal_error`. */
-export function toApiError(error: unknown, requestId: string, log: Log): ApiError {
+export function toApiError(error: unknown, requestId: string, { log, warn }: ErrorObserver): ApiError {
   if (error instanceof ApiError) {
     if (error.cause !== undefined)
-      log.warn({ request_id: requestId, code: error.errorCode, err: error.cause }, 'request failed')
+      warn({ request_id: requestId, code: error.errorCode, err: error.cause }, 'request failed')
     return error
   }
   log.error({ request_id: requestId, err: error }, 'unexpected error')
@@ -19,7 +19,7 @@ export function toApiError(error: unknown, requestId: string, log: Log): ApiErro
 }
 
 export function answerError(exchange: HttpExchange, error: unknown, observer: ErrorObserver): void {
-  const known = toApiError(error, exchange.requestId, observer.log)
+  const known = toApiError(error, exchange.requestId, observer)
   if (exchange.closed) return
   observer.refused(known.errorCode)
   // Headers and perhaps bytes have gone: all that is left to say is that this is not the end of a good answer

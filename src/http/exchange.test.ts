@@ -112,7 +112,7 @@ test.each([
 })
 
 test('a request that is refused after it has come leaves its connection open, and one that is refused before does not', async () => {
-  const observer = { log: createLog('silent'), refused: () => undefined }
+  const observer = { log: createLog('silent'), warn: () => undefined, refused: () => undefined }
   answer = async exchange => {
     await authenticated()
     await exchange.body()

@@ -49,6 +49,30 @@ function standardError(): DestinationStream {
   return stream
 }
 
+export type Warn = (details: object, message: string) => void
+
+const linesMax = 5
+const windowMs = 10_000
+
+/** For what may come with every call: of lines alike, five in ten seconds; the next one says how many were left out. */
+export function warnSparingly(log: Log, now: () => number): Warn {
+  const kinds = new Map<string, { fromMs: number; lines: number; leftOut: number }>()
+  return (details, message) => {
+    const { code = '', provider = '' } = details as { code?: string; provider?: string }
+    const kind = `${message} ${code} ${provider}`
+    const known = kinds.get(kind) ?? { fromMs: now(), lines: 0, leftOut: 0 }
+    kinds.set(kind, known)
+    if (now() - known.fromMs >= windowMs) Object.assign(known, { fromMs: now(), lines: 0 })
+    if (known.lines >= linesMax) {
+      known.leftOut += 1
+      return
+    }
+    log.warn(known.leftOut === 0 ? details : { ...details, left_out: known.leftOut }, message)
+    known.lines += 1
+    known.leftOut = 0
+  }
+}
+
 const causesMax = 3
 
 function describeError(error: unknown, depth = 0): unknown {

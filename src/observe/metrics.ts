@@ -1,4 +1,5 @@
 /** Prometheus metrics. Names end in their unit; labels have few values and never a person's text. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AggregatorRegistry, Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 
 export type SettledCall = {
@@ -34,6 +35,8 @@ export type Gauges = {
   journalBytes(): number
   grantsRemembered(): number
   stalenessSeconds(): number
+  /** How many troubles of each kind are open. */
+  troubles(): ReadonlyMap<string, number>
 }
 
 /** What one process counts, as prom-client tells it; plain data. */
@@ -61,6 +64,9 @@ type Tally = {
   outputTokens: number
   chargedNanoUsd: number
 }
+
+/** A database that hangs must not keep whoever reads the metrics from learning just that. */
+const findingsMsMax = 500
 
 const secondBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300]
 
@@ -194,7 +200,8 @@ export function createMetrics(): Metrics {
         // Every process sees the same ones
         aggregator: 'max',
         async collect() {
-          const count = await findings().catch(() => undefined)
+          const known = findings().catch(() => undefined)
+          const count = await Promise.race([known, sleep(findingsMsMax, undefined, { ref: false })])
           // Without the database the last one that was known stands
           if (count !== undefined) this.set(count)
         },
@@ -222,6 +229,16 @@ export function createMetrics(): Metrics {
         gauges.stalenessSeconds,
         'max',
       )
+      new Gauge({
+        name: 'keyhouse_troubles',
+        help: 'What is wrong now, by its kind: docs/operations.md has each; alert on any above 0',
+        labelNames: ['trouble'],
+        registers,
+        aggregator: 'max',
+        collect() {
+          for (const [trouble, count] of gauges.troubles()) this.set({ trouble }, count)
+        },
+      })
     },
     text: () => registry.metrics(),
     snapshot: () => registry.getMetricsAsJSON(),

@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Readable, Writable } from 'node:stream'
 import type { ServerStatus } from '#contract/operations.ts'
 import type { ScopeLimits } from '#core/limit-dimensions.ts'
-import type { Log } from '#observe/log.ts'
+import type { Log, Warn } from '#observe/log.ts'
 import type { Counters } from '#storage/counters.ts'
 import type { Database, Queryable } from '#storage/database.ts'
 import type { Secrets } from '#storage/secrets.ts'
@@ -15,6 +15,8 @@ export type PlatformParts = {
   readonly database: Database
   readonly secrets: Secrets
   readonly log: Log
+  /** For what may come with every call. */
+  readonly warn: Warn
   readonly version: string
   /** What organizations and projects have that were given no limits of their own. */
   readonly limitsDefault: ScopeLimits

@@ -1,10 +1,15 @@
 /** The one place where the control plane turns an error into an answer. Fastify's own shapes never leave. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ApiError, apiError, errorBody, errorHeaders } from '#contract/errors.ts'
-import type { Log } from '#observe/log.ts'
+import type { Log, Warn } from '#observe/log.ts'
 import { isDatabaseAway } from '#storage/unavailable.ts'
 
-export type Refusals = { readonly log: Log; readonly bodyBytesMax: number; refused(code: string): void }
+export type Refusals = {
+  readonly log: Log
+  readonly warn: Warn
+  readonly bodyBytesMax: number
+  refused(code: string): void
+}
 
 export function refuse(refusals: Refusals, request: FastifyRequest, reply: FastifyReply, error: unknown): void {
   const known = toApiError(refusals, request, error)
@@ -17,14 +22,14 @@ export function refuse(refusals: Refusals, request: FastifyRequest, reply: Fasti
 const hasBody = ({ headers }: FastifyRequest): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
-function toApiError({ log, bodyBytesMax }: Refusals, request: FastifyRequest, error: unknown): ApiError {
+function toApiError({ log, warn, bodyBytesMax }: Refusals, request: FastifyRequest, error: unknown): ApiError {
   const known = error instanceof ApiError ? error : translate(request, error, bodyBytesMax)
   if (known === undefined) {
     log.error({ request_id: request.id, err: error }, 'unexpected error')
     return apiError('internal_error', { requestId: request.id })
   }
   if (known.cause !== undefined) {
-    log.warn({ request_id: request.id, code: known.errorCode, err: known.cause }, 'request failed')
+    warn({ request_id: request.id, code: known.errorCode, err: known.cause }, 'request failed')
   }
   return known
 }

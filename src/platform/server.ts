@@ -51,7 +51,7 @@ const cors = {
 
 export async function createPlatform(parts: PlatformParts): Promise<Platform> {
   const requestIds = new WeakMap<IncomingMessage, string>()
-  const refusals: Refusals = { log: parts.log, bodyBytesMax, refused: code => parts.refused(code) }
+  const refusals: Refusals = { log: parts.log, warn: parts.warn, bodyBytesMax, refused: code => parts.refused(code) }
   const app = createApp(refusals, request => requestIds.get(request) ?? newRequestId())
   readBodies(app)
   for (const { noun, verb, row } of allEndpoints) addRoute(app, parts, row, handlerOf(noun, verb))

@@ -7,6 +7,7 @@
 import { readFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
+import type { Trouble } from '#contract/troubles.ts'
 import type { RateLevels } from './counters.ts'
 
 export type CounterFile = { close(): Promise<void> }
@@ -15,6 +16,7 @@ export type CounterFileOptions = {
   readonly path: string
   readonly levels: RateLevels
   now(): number
+  readonly unkept: Trouble
   onError(message: string, error: unknown): void
 }
 
@@ -28,7 +30,7 @@ const shape = z.object({ counters: z.record(z.string(), z.number()) })
 
 /** Fills the levels from the file, and keeps the file. */
 export function keepCounters(options: CounterFileOptions): CounterFile {
-  const { path, levels, now, onError } = options
+  const { path, levels, now, unkept } = options
   readInto(options)
   let writtenChanges = levels.changes
   let writing: Promise<void> | undefined
@@ -39,10 +41,11 @@ export function keepCounters(options: CounterFileOptions): CounterFile {
     await writeFile(`${path}.new`, JSON.stringify({ counters: Object.fromEntries(kept) }))
     await rename(`${path}.new`, path)
     writtenChanges = changes
+    unkept.over()
   }
   const tick = (): void => {
     writing ??= write()
-      .catch(error => onError('counters of rate limits cannot be written', error))
+      .catch(error => unkept.began(error))
       .finally(() => {
         writing = undefined
       })

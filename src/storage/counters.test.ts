@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { standing } from '#core/gcra.ts'
+import { noTrouble } from '../../test/support/trouble.ts'
 import { type Limit, type LocalCounters, memoryCounters, type Taken } from './counters.ts'
 import { type OpenCounters, openCounters } from './open-counters.ts'
 
@@ -91,6 +92,8 @@ describe('counters in a file', () => {
       nodes: () => ({ count: 1, rank: 0 }),
       file: join(folder, 'counters.json'),
       now: () => now,
+      away: noTrouble,
+      unkept: noTrouble,
       onError: message => errors.push(message),
     })
   const remaining = async (counters: OpenCounters, limit: Limit): Promise<number> =>

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { troubleInto } from '../../test/support/trouble.ts'
 import { DatabaseClock } from './database-clock.ts'
 
 const minuteMs = 60_000
@@ -14,7 +15,7 @@ function machine(skewMs: number) {
   const clock = new DatabaseClock(
     () => sinceStartMs,
     () => databaseMs + ownSkewMs,
-    message => warnings.push(message),
+    troubleInto(warnings),
   )
   const pass = (ms: number): void => {
     sinceStartMs += ms

@@ -7,6 +7,8 @@
  * database's clock was really set back: what has expired does not come back because one answer travelled slower.
  */
 
+import type { Trouble } from '#contract/troubles.ts'
+
 export type ToldTime = {
   /** When we asked and when the answer came, by the monotonic clock. */
   readonly askedAtMs: number
@@ -25,21 +27,20 @@ const setBackMsMin = 1_000
 export class DatabaseClock {
   readonly #now: () => number
   readonly #wallClock: () => number
-  readonly #warn: (message: string) => void
+  readonly #off: Trouble
   /** Database time minus monotonic time; undefined until the first answer. */
   #offsetMs: number | undefined
   #latestMs = Number.NEGATIVE_INFINITY
-  #warned = false
 
   /**
    * @param now milliseconds of a monotonic clock
    * @param wallClock this machine's milliseconds since 1970: what holds until the first answer
-   * @param warn told once while this machine's clock differs by more than five seconds, and again after it was right
+   * @param off while this machine's clock differs by more than five seconds
    */
-  constructor(now: () => number, wallClock: () => number, warn: (message: string) => void) {
+  constructor(now: () => number, wallClock: () => number, off: Trouble) {
     this.#now = now
     this.#wallClock = wallClock
-    this.#warn = warn
+    this.#off = off
   }
 
   /** Milliseconds since 1970. */
@@ -58,12 +59,10 @@ export class DatabaseClock {
   hear = ({ askedAtMs, answeredAtMs, toldAtMs }: ToldTime): void => {
     if (this.#offsetMs !== undefined && answeredAtMs - askedAtMs > travelMsMax) return
     this.#offsetMs = toldAtMs - (askedAtMs + answeredAtMs) / 2
-    const isOff = Math.abs(this.skewMs) > skewMsMax
-    if (isOff && !this.#warned) this.#warn(describe(this.skewMs))
-    this.#warned = isOff
+    if (Math.abs(this.skewMs) > skewMsMax) this.#off.began(describe(this.skewMs))
+    else this.#off.over()
   }
 }
 
 const describe = (skewMs: number): string =>
-  `this machine's clock is ${Math.abs(Math.round(skewMs / 1000))} s ${skewMs > 0 ? 'ahead of' : 'behind'} the ` +
-  "database's. Keys expire by the database's clock; set this one right, so that logs and certificates agree"
+  `it is ${Math.abs(Math.round(skewMs / 1000))} s ${skewMs > 0 ? 'ahead of' : 'behind'} the database's`

@@ -3,10 +3,12 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { noTrouble, troubleInto } from '../../test/support/trouble.ts'
 import { Journal, type JournalSink } from './journal.ts'
 
 let directory = ''
 const errors: string[] = []
+const refusals: string[] = []
 const onError = (message: string): void => void errors.push(message)
 
 beforeEach(async () => {
@@ -19,7 +21,11 @@ afterEach(async () => {
 })
 
 const open = (sink: JournalSink, settings: Partial<{ segmentBytesMax: number; bytesMax: number }> = {}) =>
-  Journal.open({ directory, segmentBytesMax: 1_000_000, bytesMax: 10_000_000, ...settings }, sink, onError)
+  Journal.open({ directory, segmentBytesMax: 1_000_000, bytesMax: 10_000_000, ...settings }, sink, {
+    unwritable: troubleInto(refusals),
+    undelivered: noTrouble,
+    onError,
+  })
 
 const away: JournalSink = async () => {
   throw new Error('the database is away')

@@ -10,6 +10,7 @@
  */
 import { mkdir, readdir, rename } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Trouble } from '#contract/troubles.ts'
 import { encodeRecord, readSegment, Segment } from './journal-segment.ts'
 
 export type JournalSettings = {
@@ -22,6 +23,14 @@ export type JournalSettings = {
 
 /** Takes records to where they are kept for good. May be given the same records again. */
 export type JournalSink = (records: readonly string[]) => Promise<void>
+
+export type JournalTroubles = {
+  /** The disk refuses. */
+  readonly unwritable: Trouble
+  /** The database takes nothing. */
+  readonly undelivered: Trouble
+  onError(message: string, error: unknown): void
+}
 
 export type JournalReport = {
   /** Why no new call may be admitted, or undefined. */
@@ -48,7 +57,7 @@ const retryMsMax = 5_000
 export class Journal {
   readonly #settings: JournalSettings
   readonly #sink: JournalSink
-  readonly #onError: (message: string, error: unknown) => void
+  readonly #troubles: JournalTroubles
   readonly #segments: Segment[] = []
   /** The one after the last, made ahead so that no call waits for it. */
   #nextSegment: Promise<Segment> | undefined
@@ -64,23 +73,15 @@ export class Journal {
   #sinkError: string | undefined
   #closed = false
 
-  private constructor(
-    settings: JournalSettings,
-    sink: JournalSink,
-    onError: (message: string, error: unknown) => void,
-  ) {
+  private constructor(settings: JournalSettings, sink: JournalSink, troubles: JournalTroubles) {
     this.#settings = settings
     this.#sink = sink
-    this.#onError = onError
+    this.#troubles = troubles
   }
 
   /** Opens the directory and takes up what an earlier run left there, to be delivered first. */
-  static async open(
-    settings: JournalSettings,
-    sink: JournalSink,
-    onError: (message: string, error: unknown) => void,
-  ): Promise<Journal> {
-    const journal = new Journal(settings, sink, onError)
+  static async open(settings: JournalSettings, sink: JournalSink, troubles: JournalTroubles): Promise<Journal> {
+    const journal = new Journal(settings, sink, troubles)
     await mkdir(settings.directory, { recursive: true, mode: 0o700 })
     await journal.#takeUp()
     await journal.#beginSegment()
@@ -191,7 +192,10 @@ export class Journal {
   async #keepDamaged(path: string, lines: number): Promise<void> {
     const aside = `${path}.damaged`
     await rename(path, aside)
-    this.#onError(`${lines} damaged lines in the usage journal; the file is kept as ${aside}`, undefined)
+    this.#troubles.onError(
+      `${lines} lines of the usage journal are damaged: those calls are not charged, all others are. Was the disk at fault? The file is kept as ${aside}`,
+      undefined,
+    )
   }
 
   async #beginSegment(): Promise<void> {
@@ -230,10 +234,10 @@ export class Journal {
         this.#waiting.push({ json, segment })
         done()
       }
-      this.#writeError = undefined
+      this.#takesWrites()
     } catch (error) {
       this.#writeError = `the journal cannot be written: ${error instanceof Error ? error.message : error}`
-      this.#onError('the usage journal cannot be written', error)
+      this.#troubles.unwritable.began(error)
       for (const { failed } of group) failed(error)
     }
   }
@@ -248,7 +252,12 @@ export class Journal {
   }
 
   async #probeDisk(): Promise<void> {
-    if (await this.#segments.at(-1)?.takesWrites()) this.#writeError = undefined
+    if (await this.#segments.at(-1)?.takesWrites()) this.#takesWrites()
+  }
+
+  #takesWrites(): void {
+    this.#writeError = undefined
+    this.#troubles.unwritable.over()
   }
 
   async #write(group: readonly Append[]): Promise<Segment> {
@@ -288,11 +297,12 @@ export class Journal {
       await this.#sink(batch.map(waiting => waiting.json))
     } catch (error) {
       this.#retryMs = this.#sinkError ? Math.min(this.#retryMs * 2, retryMsMax) : retryMsMin
-      if (!this.#sinkError) this.#onError('usage cannot reach the database; it waits in the journal', error)
+      this.#troubles.undelivered.began(error)
       this.#sinkError = error instanceof Error ? error.message : String(error)
       return
     }
     this.#sinkError = undefined
+    this.#troubles.undelivered.over()
     this.#waiting = this.#waiting.slice(batch.length)
     for (const { segment } of batch) segment.waiting -= 1
     await this.#dropDelivered(false)

@@ -1,4 +1,5 @@
 /** The rate-limit counters that this node uses: its own, kept in a file, or those that it shares with others in Redis. */
+import type { Trouble } from '#contract/troubles.ts'
 import { keepCounters } from './counter-file.ts'
 import { type Counters, memoryCounters, RateLevels } from './counters.ts'
 import { type Nodes, type SharedCounters, sharedCounters, shareOf } from './shared-counters.ts'
@@ -10,6 +11,10 @@ export type CountersOptions = {
   /** Where the long counters of a single node are kept. */
   readonly file: string
   readonly now?: () => number
+  /** Of Redis. */
+  readonly away: Trouble
+  /** Of the file. */
+  readonly unkept: Trouble
   onError(message: string, error: unknown): void
 }
 
@@ -27,10 +32,10 @@ export function countersClock(): () => number {
 }
 
 export async function openCounters(options: CountersOptions): Promise<OpenCounters> {
-  const { redisUrl, nodes, file, now = countersClock(), onError } = options
-  if (redisUrl !== '') return sharedCounters({ redisUrl, nodes, now, onError })
+  const { redisUrl, nodes, file, now = countersClock(), away, unkept, onError } = options
+  if (redisUrl !== '') return sharedCounters({ redisUrl, nodes, now, away })
   const levels = new RateLevels()
-  const kept = keepCounters({ path: file, levels, now, onError })
+  const kept = keepCounters({ path: file, levels, now, unkept, onError })
   const counters = memoryCounters(now, { levels, shareOf: limit => shareOf(limit, nodes()) })
   return Object.assign(counters, { mode: 'memory' as const, close: () => kept.close() })
 }

@@ -17,6 +17,7 @@
  */
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Trouble } from '#contract/troubles.ts'
 import {
   type Counters,
   type Limit,
@@ -39,7 +40,7 @@ export type SharedOptions = {
   /** Milliseconds of a clock that never goes back. */
   now(): number
   /** Hears when Redis is lost, once. */
-  onError(message: string, error: unknown): void
+  readonly away: Trouble
   /** A slot that its node does not renew is free again after this. */
   readonly slotMs?: number
 }
@@ -107,7 +108,6 @@ class Shared implements SharedCounters {
   /** How far Redis's clock is ahead of this node's, at the least. */
   #redisAheadMs = 0
   #slotsRenewedAtMs = 0
-  #reported = false
   #closed = false
   #joining: Promise<void> | undefined
   #comingBack: Promise<void> | undefined
@@ -281,13 +281,11 @@ class Shared implements SharedCounters {
 
   #failed(error: unknown): void {
     this.#failures += 1
-    if (this.#failures >= failuresMax) this.#lost(error)
+    if (this.#failures >= failuresMax || isRefusal(error)) this.#lost(error)
   }
 
   #lost(error: unknown): void {
-    if (!this.#reported)
-      this.#options.onError('Redis does not answer: this node gives out its share of the limits', error)
-    this.#reported = true
+    this.#options.away.began(error)
     this.#leave()
     this.#tryLater()
   }
@@ -382,7 +380,7 @@ class Shared implements SharedCounters {
     this.#knowledge.wasTold()
     this.#era += 1
     this.#failures = 0
-    this.#reported = false
+    this.#options.away.over()
   }
 
   async #stay(): Promise<void> {
@@ -414,6 +412,9 @@ class Shared implements SharedCounters {
     return [...this.#slots.entries()].flatMap(([counter, held]) => [...held].map(slot => ({ counter, slot })))
   }
 }
+
+/** One that answers, but takes no writes (out of memory, a replica, a full disk), is not late: waiting for it helps nobody. */
+const isRefusal = (error: unknown): boolean => error instanceof Error && error.name === 'ReplyError'
 
 /** After one late answer the next is likely in time. */
 const askAgainMs = 200

@@ -2,6 +2,7 @@
 import { pino } from 'pino'
 import { createMetrics, type JobMetrics } from '#observe/metrics.ts'
 import { type JobSettings, startJobs } from '#platform/jobs/start-jobs.ts'
+import { Troubles } from '#src/troubles.ts'
 import { type Database, openDatabase } from '#storage/database.ts'
 import { loadSecrets } from '#storage/secrets.ts'
 import type { TestDatabase } from './postgres.ts'
@@ -52,8 +53,17 @@ export async function startNode(
       counters.jobEnded(job, outcome, seconds)
     },
   }
+  const troubles = new Troubles(jobs.parts.log, Date.now)
   try {
-    const running = await startJobs({ connection, ...times, nodeId, parts: jobs.parts, mail, metrics })
+    const running = await startJobs({
+      connection,
+      ...times,
+      nodeId,
+      parts: jobs.parts,
+      mail,
+      metrics,
+      trouble: job => troubles.of('job_failing', job),
+    })
     return {
       ...jobs,
       metrics: () => counters.text(),

@@ -10,7 +10,9 @@ import { type Check, ok, unknown, warning, wrong } from './check.ts'
 
 export type Looked = { readonly checks: readonly Check[]; readonly dataDir?: string }
 
-const unseen = ['version', 'database', 'journal', 'limits', 'ledger', 'mail', 'models', 'providers'].map(unknown)
+const unseen = ['version', 'troubles', 'database', 'journal', 'limits', 'ledger', 'mail', 'models', 'providers'].map(
+  unknown,
+)
 export const nothingSeen: Looked = { checks: [unknown('key'), ...unseen] }
 
 export async function lookInside(server: FoundServer): Promise<Looked> {
@@ -44,6 +46,7 @@ const keyMissing = ({ accessFile }: FoundServer): Check =>
 
 const checkStatus = (status: Status): Check[] => [
   checkVersion(status),
+  checkTroubles(status),
   checkDatabase(status),
   checkJournal(status),
   checkLimits(status),
@@ -59,6 +62,19 @@ function checkVersion({ version: theirs, node_version, uptime_seconds }: Status)
   return ok(
     'version',
     `${version} on both sides; the server's Node is ${node_version}, up for ${duration(uptime_seconds)}`,
+  )
+}
+
+function checkTroubles({ troubles = [] }: Status): Check {
+  const [oldest] = troubles
+  if (oldest === undefined) return ok('troubles', 'none now')
+  const { kind, about, since, reason } = oldest
+  const which = about === '' ? kind : `${kind} (${about})`
+  const more = troubles.length === 1 ? '' : `; and ${count(troubles.length - 1)} more`
+  return wrong(
+    'troubles',
+    `${which} since ${new Date(since * 1000).toISOString()}: ${reason}${more}`,
+    "The server's log says what to do, and docs/operations.md.",
   )
 }
 

@@ -1,4 +1,5 @@
-/** One run of one job: timed, written down, counted, and a failure logged with what to do. */
+/** One run of one job: timed, written down, counted, and told of as a trouble while it fails. */
+import type { Trouble } from '#contract/troubles.ts'
 import type { JobMetrics } from '#observe/metrics.ts'
 import { insertJobRun } from '#storage/job-runs.ts'
 import type { JobParts } from './job.ts'
@@ -8,6 +9,8 @@ export type Running = {
   readonly parts: JobParts
   readonly nodeId: string
   readonly metrics: JobMetrics
+  /** Of a job that fails. */
+  trouble(job: JobName): Trouble
   /** Jobs whose last run on this node failed. */
   readonly failing: Set<JobName>
 }
@@ -29,11 +32,13 @@ export async function runJob(running: Running, name: JobName, asked: JobAsked = 
   try {
     const report = await jobOf(name).run(parts)
     const recovered = failing.delete(name)
+    running.trouble(name).over()
     if (report === null && quiet && !recovered) return
     await ended(running, name, { startedAtMs, askedId, outcome: 'done', report: report ?? nothing })
   } catch (error) {
     const isNews = !quiet || !failing.has(name)
     failing.add(name)
+    running.trouble(name).began(error)
     if (isNews) await failed(running, name, { error, startedAtMs, askedId })
     throw error
   }
@@ -44,10 +49,6 @@ async function failed(
   name: JobName,
   { error, ...run }: Pick<End, 'startedAtMs' | 'askedId'> & { error: unknown },
 ): Promise<void> {
-  running.parts.log.error(
-    { err: error, job: name },
-    `the job ${name} failed and is tried again; \`keyhouse jobs list\` shows whether it recovered`,
-  )
   const report = error instanceof Error ? error.message : String(error)
   // The database may be what failed: then there is no row either
   await ended(running, name, { ...run, outcome: 'failed', report }).catch(() => undefined)

@@ -15,6 +15,7 @@ import {
   WorkerPreset,
 } from 'graphile-worker'
 import pg from 'pg'
+import type { Trouble } from '#contract/troubles.ts'
 import type { Log } from '#observe/log.ts'
 import type { JobMetrics } from '#observe/metrics.ts'
 import { countLedgerFindings } from '#storage/ledger-verification.ts'
@@ -34,6 +35,8 @@ export type JobSettings = {
   /** Undefined: there is no mail server, and mail waits. */
   readonly mail: MailSettings | undefined
   readonly metrics: JobMetrics
+  /** Of a job that fails. */
+  trouble(job: string): Trouble
 }
 
 const schema = 'graphile_worker'
@@ -58,10 +61,10 @@ const goodbyeMs = 500
 
 /** @throws Error that says what to do where the queue's schema cannot be made */
 export async function startJobs(settings: JobSettings): Promise<{ stop(): Promise<void> }> {
-  const { mail, nodeId, metrics } = settings
+  const { mail, nodeId, metrics, trouble } = settings
   const mailer = mail && openMailer(mail)
   const parts = { ...settings.parts, mailer }
-  const running = { parts, nodeId, metrics, failing: new Set<JobName>() }
+  const running = { parts, nodeId, metrics, trouble, failing: new Set<JobName>() }
   const pool = openPool(settings)
   const shared = { pgPool: pool, schema, logger: toLogger(parts.log), preset }
   try {
