@@ -13,6 +13,7 @@ import { type Base, isLeader, isOn, now, wallClock } from '#src/compose/base.ts'
 import { openGateway } from '#src/compose/gateway.ts'
 import { openJobs } from '#src/compose/jobs.ts'
 import { keepLocalAccess } from '#src/compose/local-access.ts'
+import { lookAround } from '#src/compose/look-around.ts'
 import { openPlatform } from '#src/compose/platform.ts'
 import { createEmbeddedModel, openProviders } from '#src/compose/providers.ts'
 import { openServer } from '#src/compose/server.ts'
@@ -68,6 +69,7 @@ async function build(base: Base): Promise<Keyhouse> {
   const localAccess = keepLocalAccess(storage)
   const platform = await openPlatform(base, storage, { gateway, inference, metrics, startedAtMs, localAccess })
   await openJobs(base, storage, { metrics, wallClock: gateway.wallClock })
+  await lookAround(base, storage)
   const server = await openServer(base, storage, { gateway, platform, metrics })
   const scheme = config.values['tls-cert'] === '' ? 'http' : 'https'
   const url = `${scheme}://${urlHost(server.host)}:${server.port}`

@@ -56,8 +56,10 @@ async function readSecrets(file: string): Promise<SecretsFile | undefined> {
   })
   if (text === undefined) return undefined
   try {
-    // What we wrote ourselves; secretsOf checks both members.
-    return JSON.parse(text) as SecretsFile
+    // What we wrote ourselves; secretsOf checks both members, also of `null`
+    const kept = JSON.parse(text) as SecretsFile
+    secretsOf(kept)
+    return kept
   } catch (cause) {
     throw new Error(`${file} is not the secrets file that Keyhouse wrote. Restore it from a backup.`, { cause })
   }
