@@ -35,6 +35,8 @@ const settleMs = 13_000
 const capturedMs = 5_000
 const partMs = 1_000
 const expiredEveryMs = 250
+/** Models that were just changed are waited for no longer than this. */
+const catalogueMs = 500
 
 export async function openGateway(
   base: Base,
@@ -121,6 +123,10 @@ export async function openGateway(
       await grants.poll()
       await catalogue.settled()
     }, now),
+    async learnChanges() {
+      await grants.learnChanges()
+      await within(catalogueMs, catalogue.settled()).catch(() => undefined)
+    },
     now,
     wallClock: clock.nowMs,
     warn,

@@ -52,6 +52,7 @@ export async function openPlatform(
     leakKeys: openLeakKeys(config),
     mail: mailOf(config),
     wallClock: gateway.wallClock,
+    learnChanges: () => gateway.learnChanges(),
     refused: metrics.refused,
     shownConfig: () => describeConfig(config),
     status: () => readStatus({ config, directory, database, gateway, inference, startedAtMs, troubles }),

@@ -50,6 +50,8 @@ export type Gateway = {
   catalogue(): Catalogue
   /** When all that had changed by now is in the catalogue, or cannot be read. */
   catchUp(): Promise<void>
+  /** The same at once, for whoever has just changed something; and see Grants. */
+  learnChanges(): Promise<void>
   /** Milliseconds of a monotonic clock. */
   now(): number
   /** Milliseconds since 1970, for what people and other machines read. */

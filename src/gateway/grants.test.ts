@@ -11,6 +11,7 @@ function handHeld() {
   let hold: Promise<void> | undefined
   let away = false
   let reads = 0
+  let polls = 0
   const row = () => ({
     id: 'key_1',
     kind: 'project',
@@ -46,6 +47,7 @@ function handHeld() {
   const query = async ({ name = '' }: { name?: string }, values: readonly unknown[] = []): Promise<unknown[]> => {
     if (away) throw new Error('the database is away')
     if (name === 'auth_events_newest') return [{ id: events.at(-1)?.id ?? 0n }]
+    if (name === 'auth_events_after') polls += 1
     if (name === 'auth_events_after') return news(events.filter(({ id }) => id > (values[0] as bigint)))
     reads += 1
     const answer = row()
@@ -68,6 +70,9 @@ function handHeld() {
     },
     leave() {
       away = true
+    },
+    get polls() {
+      return polls
     },
     get reads() {
       return reads
@@ -113,6 +118,35 @@ test('and serves nobody when the database is away too', async () => {
   expect(await house.grants.find(hash)).toBeDefined()
   house.pass(1000)
   await expect(house.grants.find(hash)).rejects.toMatchObject({ errorCode: 'storage_unavailable' })
+})
+
+test('whoever is told that a key is revoked finds it dead, also where the node cannot hear of it any more', async () => {
+  const house = handHeld()
+  await house.grants.poll()
+  await house.grants.find(hash)
+  house.revoke()
+  await house.grants.learnChanges()
+  expect((await house.grants.find(hash))?.state).toBe('revoked')
+
+  const other = handHeld()
+  await other.grants.poll()
+  await other.grants.find(hash)
+  other.revoke()
+  other.leave()
+  await other.grants.learnChanges()
+  await expect(other.grants.find(hash)).rejects.toMatchObject({ errorCode: 'storage_unavailable' })
+})
+
+test('many who wait for news share one question, which is asked after they came', async () => {
+  const house = handHeld()
+  await house.grants.poll()
+  const under = house.grants.poll()
+  await Promise.resolve()
+  const asked = house.polls
+  house.revoke()
+  await Promise.all([under, ...Array.from({ length: 20 }, () => house.grants.learnChanges())])
+  expect(house.polls - asked).toBeLessThanOrEqual(2)
+  expect((await house.grants.find(hash))?.state).toBe('revoked')
 })
 
 test('a slow read that a revocation overtakes does not bring the key back', async () => {

@@ -33,6 +33,9 @@ const readsMax = 5
 /** Shorter than what other statements may take: a call waits for it, and a node that hears nothing must notice. */
 const readMsMax = 1_000
 
+/** Whoever changed something waits no longer for this node to hear of it. */
+const learnMsMax = 500
+
 export type GrantChange = (event: AuthEvent) => void
 
 export class Grants {
@@ -48,6 +51,8 @@ export class Grants {
   /** Counts the changes heard of, whatever they concern: a fill that spans one is not remembered. */
   #changes = 0
   #polling: Promise<void> | undefined
+  /** Has not begun yet. */
+  #nextPoll: Promise<void> | undefined
 
   /** @param now milliseconds of a monotonic clock that goes on while the process is stopped */
   constructor(database: Database, settings: GrantSettings, now: () => number) {
@@ -118,13 +123,27 @@ export class Grants {
     throw apiError('storage_unavailable')
   }
 
-  /** Reads what has changed since last time. One at a time; a call while one is under way waits for a new one. */
-  async poll(): Promise<void> {
-    while (this.#polling) await this.#polling.catch(() => undefined)
-    this.#polling = this.#readEvents().finally(() => {
-      this.#polling = undefined
-    })
+  /** Reads what has changed since last time. One at a time; all who come while one is under way wait for one new one. */
+  poll(): Promise<void> {
+    this.#nextPoll ??= this.#pollAfter(this.#polling)
+    return this.#nextPoll
+  }
+
+  async #pollAfter(earlier: Promise<void> | undefined): Promise<void> {
+    await earlier?.catch(() => undefined)
+    this.#nextPoll = undefined
+    this.#polling = this.#readEvents()
     return this.#polling
+  }
+
+  /**
+   * Resolves when this node knows all that was changed by now, for whoever is to be told that it is done. Where it cannot learn
+   * that, it answers nothing from memory until it can.
+   */
+  async learnChanges(): Promise<void> {
+    await within(learnMsMax, this.poll()).catch(() => {
+      this.#freshAtMs = Number.NEGATIVE_INFINITY
+    })
   }
 
   async #readEvents(): Promise<void> {

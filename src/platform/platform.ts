@@ -35,6 +35,8 @@ export type PlatformParts = {
   clientCertificates(request: IncomingMessage): readonly X509Certificate[]
   /** Milliseconds since 1970. */
   wallClock(): number
+  /** Resolves when this node's calls go by what was changed by now, or cannot go by anything older. */
+  learnChanges(): Promise<void>
   /** Hears of every refusal, by its code, for the metrics. */
   refused(code: string): void
   /** Secrets are masked already. */

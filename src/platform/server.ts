@@ -117,6 +117,8 @@ function addRoute(app: FastifyInstance, parts: PlatformParts, row: Endpoint, run
       if (holdsNul(params)) throw apiError('not_found', { what: 'thing' })
       const source = { address: parts.clientAddress(request.raw), userAgent: request.headers['user-agent'] }
       const answer = await run(parts, { grant, source, params, ...readRequest(row, request) })
+      // Whoever is told that a key is revoked finds it dead
+      if (row.method !== 'GET') await parts.learnChanges()
       return send(row, reply, answer)
     },
   })

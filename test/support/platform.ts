@@ -95,6 +95,7 @@ export function testParts({ database, secrets, localModels, logged }: Given): Pl
     leakKeys: undefined,
     limitsDefault: { requestsPerMinute: 1_000, tokensPerMinute: 100_000 },
     wallClock: Date.now,
+    learnChanges: async () => undefined,
     refused: () => undefined,
     clientAddress: ({ socket }) => socket.remoteAddress ?? '',
     clientCertificates: () => [],
