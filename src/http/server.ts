@@ -9,7 +9,7 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createSecureServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { apiError } from '#contract/errors.ts'
 import { answerBare, answerError, answerMalformed, type ErrorObserver } from './errors.ts'
@@ -52,6 +52,7 @@ export async function listen(
   const exchangeSettings = { ...settings, isStopping: () => stopping }
   /** The newest request of each connection. */
   const exchanges = new WeakMap<Duplex, HttpExchange>()
+  const ending = new WeakSet<Duplex>()
   const open = (request: IncomingMessage, response: ServerResponse): HttpExchange => {
     const exchange = new HttpExchange(request, response, exchangeSettings)
     exchanges.set(request.socket, exchange)
@@ -71,6 +72,8 @@ export async function listen(
       requireHostHeader: false,
     },
     (request, response) => {
+      // What follows a request that was refused before it had come is nobody's: its end may be anywhere
+      if (ending.has(request.socket)) return void request.socket.destroy()
       const exchange = open(request, response)
       if (stopping) response.shouldKeepAlive = false
       if (!hasOneHost(request)) return answerError(exchange, hostMissing(), observer)
@@ -84,9 +87,14 @@ export async function listen(
     },
   )
   allowHalfOpen(server)
-  server.on(settings.tls ? 'secureConnection' : 'connection', (socket: Duplex) =>
-    socket.once('end', () => exchanges.get(socket)?.onHalfClosed()),
-  )
+  server.on(settings.tls ? 'secureConnection' : 'connection', (socket: Socket) => {
+    socket.once('end', () => exchanges.get(socket)?.onHalfClosed())
+    closeGently(socket, () => {
+      const isStillComing = exchanges.get(socket)?.requestCame === false
+      if (isStillComing) ending.add(socket)
+      return isStillComing
+    })
+  })
   server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
     answerMalformed(error, socket, exchanges.get(socket)?.begun === true),
   )
@@ -130,6 +138,23 @@ function allowHalfOpen(server: Server): void {
   // As old as node:http and never typed: https://github.com/nodejs/node/blob/main/lib/_http_server.js
   const untyped = server as Server & { httpAllowHalfOpen: boolean }
   untyped.httpAllowHalfOpen = true
+}
+
+/** So long the rest of a request is read away that was refused before it had come. */
+const lingerMs = 1_000
+
+/**
+ * What was sent and is unread when a connection is closed makes the kernel take back the answer too: the client of a body that is too
+ * large would see a reset and no error. So the rest is read for a while, after our side has ended.
+ */
+function closeGently(socket: Socket, isStillComing: () => boolean): void {
+  const destroySoon = socket.destroySoon.bind(socket)
+  socket.destroySoon = () => {
+    if (!isStillComing()) return destroySoon()
+    socket.end()
+    const timer = setTimeout(() => socket.destroy(), lingerMs)
+    socket.once('close', () => clearTimeout(timer))
+  }
 }
 
 /** With two, each server on the way may believe another one. */
