@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { type Endpoint, isByteStream } from '#contract/endpoint.ts'
 import { allEndpoints, type NamedEndpoint } from '#contract/endpoints.ts'
-import { allSteps, type Ids, steps, takeSteps } from './support/admin-steps.ts'
+import { allSteps, fillPath, type Ids, steps, takeSteps } from './support/admin-steps.ts'
 import { type InputSchema, jsonText, nearly, queryOf, segment, spoilt } from './support/fuzz.ts'
 import { type TestPlatform, testPlatform } from './support/platform.ts'
 
@@ -49,9 +49,6 @@ function pathOf({ path }: Endpoint, at: Ids = {}): fc.Arbitrary<string> {
   return fc.tuple(...parts).map(texts => texts.join(''))
 }
 
-const meantPath = ({ path }: Endpoint, at: Ids = {}): string =>
-  path.replaceAll(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(ids[at[name] ?? name] ?? 'nothing'))
-
 function bodyOf({ body }: Endpoint, working: unknown): fc.Arbitrary<string | undefined> {
   if (body === undefined || isByteStream(body)) return fc.constantFrom(undefined, '{}', 'null')
   const schema = nearly(inputSchema(body))
@@ -67,7 +64,11 @@ test.each(inOrder.map(row => [nameOf(row), row] as const))('%s', async (name, { 
   const key = row.caller === 'project' ? (ids.key_value ?? '') : platform.first.adminKey
   const request = fc.tuple(pathOf(row, step?.at), query, bodyOf(row, working))
   // First as it is meant, and not only by chance
-  const asMeant = [meantPath(row, step?.at), '', working === undefined ? undefined : jsonText(working)] as const
+  const asMeant = [
+    fillPath(row.path, ids, step?.at),
+    step?.query ?? '',
+    working === undefined ? undefined : jsonText(working),
+  ] as const
   const property = fc.asyncProperty(request, async ([path, search, body]) => {
     const sent = row.method === 'GET' ? undefined : body
     const { status, text } = await platform.send(key, row.method, path + search, sent)
