@@ -52,7 +52,6 @@ export async function listen(
   const exchangeSettings = { ...settings, isStopping: () => stopping }
   /** The newest request of each connection. */
   const exchanges = new WeakMap<Duplex, HttpExchange>()
-  const ending = new WeakSet<Duplex>()
   const open = (request: IncomingMessage, response: ServerResponse): HttpExchange => {
     const exchange = new HttpExchange(request, response, exchangeSettings)
     exchanges.set(request.socket, exchange)
@@ -73,7 +72,7 @@ export async function listen(
     },
     (request, response) => {
       // What follows a request that was refused before it had come is nobody's: its end may be anywhere
-      if (ending.has(request.socket)) return void request.socket.destroy()
+      if (request.socket.writableEnded) return void request.socket.destroy()
       const exchange = open(request, response)
       if (stopping) response.shouldKeepAlive = false
       if (!hasOneHost(request)) return answerError(exchange, hostMissing(), observer)
@@ -89,11 +88,7 @@ export async function listen(
   allowHalfOpen(server)
   server.on(settings.tls ? 'secureConnection' : 'connection', (socket: Socket) => {
     socket.once('end', () => exchanges.get(socket)?.onHalfClosed())
-    closeGently(socket, () => {
-      const isStillComing = exchanges.get(socket)?.requestCame === false
-      if (isStillComing) ending.add(socket)
-      return isStillComing
-    })
+    closeGently(socket, () => exchanges.get(socket)?.requestCame === false)
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
     answerMalformed(error, socket, exchanges.get(socket)?.begun === true),
