@@ -1,5 +1,5 @@
 /** What has been opened, to be closed in reverse order. One that fails is reported, and does not keep the rest open. */
-import { within } from '#gateway/within.ts'
+import { within } from '#core/within.ts'
 
 export type Closers = {
   /** @param msMax how long it is waited for, where it waits for somebody else */

@@ -1,6 +1,6 @@
 /** How this node is: for `keyhouse doctor`, and for whoever asks whether it is ready. */
 import type { Gateway } from '#gateway/gateway.ts'
-import { within } from '#gateway/within.ts'
+import { within } from '#core/within.ts'
 import type { Inference } from '#inference/inference.ts'
 import { maskCredentials } from '#observe/log.ts'
 import type { Config } from '#src/config.ts'

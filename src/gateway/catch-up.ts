@@ -6,7 +6,7 @@
  * every `everyMs`, so that whoever asks for models that do not exist costs the database four small questions a second.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { within } from './within.ts'
+import { within } from '#core/within.ts'
 
 const everyMs = 250
 /** A call is waiting: what takes longer is left to the next one. */

@@ -7,7 +7,7 @@ import type { Trouble } from '#contract/troubles.ts'
 import type { Database } from '#storage/database.ts'
 import { newestRecall, recallsAfter } from '#storage/leases.ts'
 import { announceChange, type Cluster, clusterChannel, heartbeat, leaveCluster } from '#storage/nodes.ts'
-import { within } from './within.ts'
+import { within } from '#core/within.ts'
 
 export type ClusterLink = {
   /** As last heard. */

@@ -13,7 +13,7 @@ import { type AuthEvent, authEventsAfter, authEventsMax, newestAuthEvent } from 
 import type { Database } from '#storage/database.ts'
 import type { ToldTime } from '#storage/database-clock.ts'
 import { findGrant } from '#storage/grants.ts'
-import { within } from './within.ts'
+import { within } from '#core/within.ts'
 
 export type GrantSettings = {
   readonly grantsMax: number

@@ -3,9 +3,10 @@
  * has a deadline; one that is late counts as not answered, though Redis may have done what it said.
  */
 import { Redis } from 'ioredis'
+import { within } from '#core/within.ts'
 import { type Script, stayScript, takeScript, tellScript } from './redis-scripts.ts'
 
-/** A Redis that takes longer than this is as good as away. */
+/** A Redis that takes longer than this is as good as away: ioredis's own `commandTimeout` would count against it that this node was busy. */
 export const deadlineMs = 100
 const connectMs = 1_000
 /** Of counters that are told in one step; a node knows as many as it has seen in their period. */
@@ -186,15 +187,4 @@ export class RedisLink {
   }
 }
 
-/**
- * A deadline that starts to count against Redis only what this process has looked for: where it was busy for longer, the answer lies in
- * the socket, and is read between the timer and the immediate. ioredis's own `commandTimeout` rejects in the timer: then a burst of
- * calls that kept a node busy for 100 ms counted as a Redis that is away.
- */
-function inTime<Answer>(question: Promise<Answer>, ms: number = deadlineMs): Promise<Answer> {
-  return new Promise((resolve, reject) => {
-    const late = () => reject(new Error(`Redis did not answer within ${ms} ms`))
-    const timer = setTimeout(() => setImmediate(late), ms)
-    question.then(resolve, reject).finally(() => clearTimeout(timer))
-  })
-}
+const inTime = <Answer>(question: Promise<Answer>, ms: number = deadlineMs): Promise<Answer> => within(ms, question)
