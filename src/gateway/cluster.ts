@@ -4,10 +4,11 @@
  * With others, it polls for recalls that listening missed.
  */
 import type { Trouble } from '#contract/troubles.ts'
+import { within } from '#core/within.ts'
 import type { Database } from '#storage/database.ts'
 import { newestRecall, recallsAfter } from '#storage/leases.ts'
 import { announceChange, type Cluster, clusterChannel, heartbeat, leaveCluster } from '#storage/nodes.ts'
-import { within } from '#core/within.ts'
+import { inRounds } from './in-rounds.ts'
 
 export type ClusterLink = {
   /** As last heard. */
@@ -39,7 +40,6 @@ export async function joinCluster(
   let listening: { end(): Promise<void> } | undefined
   let stopped = false
   let timer: NodeJS.Timeout | undefined
-  let beating: Promise<void> = Promise.resolve()
 
   const readRecalls = async (): Promise<void> => {
     for (const { id, scope_id } of await within(beatMsMax, recallsAfter(database, lastRecall))) {
@@ -72,10 +72,7 @@ export async function joinCluster(
     if (!listening && !stopped) await listen()
     unheard.over()
   }
-  const beat = (): Promise<void> => {
-    beating = beating.then(beatOnce, beatOnce)
-    return beating
-  }
+  const beat = inRounds(beatOnce)
   const report = (error: unknown): void => {
     if (!stopped) unheard.began(error)
   }
@@ -106,9 +103,9 @@ export async function joinCluster(
   return {
     current: () => cluster,
     async leave() {
-      // This node hears its own leaving too: a beat after it would bring the node back
+      // This node hears its own leaving too: a beat after it would bring the node back. The one under way is waited for
       stopBeats()
-      await beating.catch(ignoreUntilNextBeat)
+      await beat().catch(ignoreUntilNextBeat)
       await leaveCluster(database, node.id)
     },
     async stop() {

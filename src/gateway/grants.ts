@@ -9,11 +9,12 @@
 import { LRUCache } from 'lru-cache'
 import { apiError } from '#contract/errors.ts'
 import type { Grant } from '#core/grant.ts'
+import { within } from '#core/within.ts'
 import { type AuthEvent, authEventsAfter, authEventsMax, newestAuthEvent } from '#storage/auth-events.ts'
 import type { Database } from '#storage/database.ts'
 import type { ToldTime } from '#storage/database-clock.ts'
 import { findGrant } from '#storage/grants.ts'
-import { within } from '#core/within.ts'
+import { inRounds } from './in-rounds.ts'
 
 export type GrantSettings = {
   readonly grantsMax: number
@@ -50,9 +51,6 @@ export class Grants {
   #freshAtMs = Number.NEGATIVE_INFINITY
   /** Counts the changes heard of, whatever they concern: a fill that spans one is not remembered. */
   #changes = 0
-  #polling: Promise<void> | undefined
-  /** Has not begun yet. */
-  #nextPoll: Promise<void> | undefined
 
   /** @param now milliseconds of a monotonic clock that goes on while the process is stopped */
   constructor(database: Database, settings: GrantSettings, now: () => number) {
@@ -124,17 +122,7 @@ export class Grants {
   }
 
   /** Reads what has changed since last time. One at a time; all who come while one is under way wait for one new one. */
-  poll(): Promise<void> {
-    this.#nextPoll ??= this.#pollAfter(this.#polling)
-    return this.#nextPoll
-  }
-
-  async #pollAfter(earlier: Promise<void> | undefined): Promise<void> {
-    await earlier?.catch(() => undefined)
-    this.#nextPoll = undefined
-    this.#polling = this.#readEvents()
-    return this.#polling
-  }
+  readonly poll = inRounds(() => this.#readEvents())
 
   /**
    * Resolves when this node knows all that was changed by now, for whoever is to be told that it is done. Where it cannot learn
