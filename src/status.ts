@@ -1,6 +1,7 @@
 /** How this node is: for `keyhouse doctor`, and for whoever asks whether it is ready. */
-import type { Gateway } from '#gateway/gateway.ts'
+
 import { within } from '#core/within.ts'
+import type { Gateway } from '#gateway/gateway.ts'
 import type { Inference } from '#inference/inference.ts'
 import { maskCredentials } from '#observe/log.ts'
 import type { Config } from '#src/config.ts'
@@ -19,9 +20,9 @@ export type StatusParts = {
   readonly troubles: Troubles
 }
 
-/** A database that takes longer cannot check keys in time: calls are refused, and the balancer is to know it at once. */
+/** Characters of what a trouble was met with. */
 const reasonMax = 500
-
+/** A database that takes longer cannot check keys in time: calls are refused, and the balancer is to know it at once. */
 const readyMsMax = 1_000
 
 /** Reasons for a load balancer to send nothing here. A full journal or a stale node refuses calls, so it is not ready. */
